@@ -1,0 +1,1 @@
+//! The fold: what "the source tables at a position" means.

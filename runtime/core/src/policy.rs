@@ -1,0 +1,1 @@
+//! Error kind → retry, dead letter or halt, with the remedy.

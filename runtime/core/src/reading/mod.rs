@@ -1,0 +1,1 @@
+//! Reading wire columns as the types that a transform declares.

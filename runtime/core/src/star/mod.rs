@@ -1,0 +1,1 @@
+//! The star: tables, keys, DDL and rows as data.

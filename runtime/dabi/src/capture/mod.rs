@@ -1,0 +1,1 @@
+//! Captures: topics recorded to files and played back.

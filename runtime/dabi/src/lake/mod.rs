@@ -1,0 +1,1 @@
+//! The lake: Parquet files and manifests in an object store.

@@ -1,0 +1,15 @@
+//! dabi: change events in, a ClickHouse star schema out.
+//!
+//! The shell around `dabi-core`. One neighbour per folder, and only that
+//! folder uses its crate.
+
+pub mod capture;
+pub mod cli;
+pub mod config;
+pub mod lake;
+pub mod pipeline;
+pub mod source;
+pub mod telemetry;
+pub mod transform;
+pub mod warehouse;
+pub mod web;

@@ -1,0 +1,3 @@
+//! The `dabi` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! WASM transforms: compile, describe, apply.

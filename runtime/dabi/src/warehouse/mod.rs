@@ -1,0 +1,1 @@
+//! The warehouse: ClickHouse over HTTP.

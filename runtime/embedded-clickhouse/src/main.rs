@@ -1,0 +1,2 @@
+//! dabi
+fn main() {}
