@@ -10,6 +10,7 @@ pub mod change;
 pub mod data_type;
 pub mod dead_letter;
 pub mod debezium;
+pub mod engine;
 pub mod fold;
 pub mod manifest;
 pub mod policy;

@@ -1,0 +1,70 @@
+//! Star rows from what a transform made of one batch.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayData, ArrayRef, RecordBatch, UInt8Array, UInt32Array, UInt64Array, make_array, new_null_array,
+};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::change::ChangeBatch;
+use crate::version::Version;
+
+/// One batch after its transform, for one target.
+pub struct EvaluatedBatch<'a> {
+    /// The events.
+    pub batch: &'a ChangeBatch,
+    /// Row of `batch` that each output row comes from.
+    pub origins: &'a UInt32Array,
+    /// The target's columns, one value per origin.
+    pub columns: &'a [ArrayRef],
+    /// Rows of `batch` that leave a tombstone.
+    pub tombstones: &'a UInt32Array,
+    /// For each of the target's columns: the input column whose values its
+    /// tombstones take (the key), read for every row of `batch`.
+    pub keys: &'a [Option<ArrayRef>],
+}
+
+/// The rows to insert: live ones first, then tombstones, in the columns of
+/// `schema`: the target's, then `_version`, `_deleted`, `_lsn`, `_ts`.
+///
+/// # Errors
+/// If the columns do not fit `schema`.
+pub fn star_rows(
+    evaluated: &EvaluatedBatch<'_>,
+    schema: &SchemaRef,
+    version: Version,
+) -> Result<RecordBatch, ArrowError> {
+    let (live, dead) = (evaluated.origins.len(), evaluated.tombstones.len());
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for ((field, live), key) in schema.fields().iter().zip(evaluated.columns).zip(evaluated.keys) {
+        let column = if dead == 0 {
+            Arc::clone(live)
+        } else {
+            let dead = match key {
+                Some(key) => take(key, evaluated.tombstones, None)?,
+                None if field.is_nullable() => new_null_array(live.data_type(), dead),
+                None => zeros(live.data_type(), dead)?,
+            };
+            concat(&[live.as_ref(), dead.as_ref()])?
+        };
+        columns.push(cast(&column, field.data_type())?);
+    }
+    let events: UInt32Array =
+        evaluated.origins.values().iter().chain(evaluated.tombstones.values()).copied().collect();
+    let mut deleted = vec![0u8; live];
+    deleted.resize(live + dead, 1);
+    columns.push(Arc::new(UInt64Array::from_value(version.0, live + dead)));
+    columns.push(Arc::new(UInt8Array::from(deleted)));
+    columns.push(take(evaluated.batch.lsns(), &events, None)?);
+    columns.push(take(evaluated.batch.commit_ts(), &events, None)?);
+    RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// What stands in the non-null columns of a tombstone, which nobody reads.
+fn zeros(data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+    let nulls = ArrayData::new_null(data_type, rows);
+    Ok(make_array(nulls.into_builder().nulls(None).build()?))
+}
