@@ -117,6 +117,20 @@ impl Position {
         })
     }
 
+    /// The partitions that both name, each at the lower of its two offsets:
+    /// from there on, one of the two still needs the records. (A partition that
+    /// only one names is needed from its beginning.)
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let mut met = Self::default();
+        for (topic, partition, next) in self.iter() {
+            if let Some(others) = other.get(topic, partition) {
+                met.set(topic, partition, next.min(others));
+            }
+        }
+        met
+    }
+
     /// Is every partition of `other` read at least as far here?
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

@@ -142,3 +142,6 @@ fn value<T: arrow::datatypes::ArrowPrimitiveType>(
     use arrow::array::Array;
     array.is_valid(row).then(|| array.value(row))
 }
+
+#[cfg(test)]
+mod tests;
