@@ -242,10 +242,11 @@ impl Spec {
     /// The narrow rule: `latest` targets, no lookups, key columns exactly the
     /// source's primary key, each passed through by the host, so that the host
     /// can write a tombstone without calling the module. `source_key` is the
-    /// source's primary key. That `apply` gives at most one row per source row
+    /// source's primary key; while it is not known (`None`), it is not held
+    /// against the targets'. That `apply` gives at most one row per source row
     /// can only be checked on each answer.
     #[must_use]
-    pub fn stateful_reasons(&self, source_key: &[&str]) -> Vec<String> {
+    pub fn stateful_reasons(&self, source_key: Option<&[&str]>) -> Vec<String> {
         let mut reasons = Vec::new();
         for lookup in &self.lookups {
             reasons.push(format!("it looks up {}", lookup.table));
@@ -268,6 +269,7 @@ impl Spec {
                         .push(format!("{place}: key column {key} is not passed through from the source")),
                 }
             }
+            let Some(source_key) = source_key else { continue };
             let wanted: BTreeSet<&str> = source_key.iter().copied().collect();
             if passed.len() == target.key.len() && passed != wanted {
                 reasons.push(format!(

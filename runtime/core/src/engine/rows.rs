@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, RecordBatch, UInt8Array, UInt32Array, UInt64Array, make_array, new_null_array,
+    Array, ArrayData, ArrayRef, AsArray, ListArray, RecordBatch, UInt8Array, UInt32Array, UInt64Array,
+    make_array, new_empty_array, new_null_array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -50,7 +52,7 @@ pub fn star_rows(
             };
             concat(&[live.as_ref(), dead.as_ref()])?
         };
-        columns.push(cast(&column, field.data_type())?);
+        columns.push(without_null_lists(cast(&column, field.data_type())?)?);
     }
     let events: UInt32Array =
         evaluated.origins.values().iter().chain(evaluated.tombstones.values()).copied().collect();
@@ -61,6 +63,22 @@ pub fn star_rows(
     columns.push(take(evaluated.batch.lsns(), &events, None)?);
     columns.push(take(evaluated.batch.commit_ts(), &events, None)?);
     RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// A null list as an empty one: ClickHouse has no nullable arrays.
+fn without_null_lists(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let (Some(lists), true) = (column.as_list_opt::<i32>(), column.null_count() > 0) else {
+        return Ok(column);
+    };
+    let lengths =
+        (0..lists.len()).map(|row| if lists.is_valid(row) { lists.value_length(row) as usize } else { 0 });
+    let parts: Vec<ArrayRef> =
+        (0..lists.len()).filter(|row| lists.is_valid(*row)).map(|row| lists.value(row)).collect();
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    let items = if parts.is_empty() { new_empty_array(&lists.value_type()) } else { concat(&parts)? };
+    let DataType::List(item) = column.data_type() else { unreachable!("as_list_opt") };
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, None)?))
 }
 
 /// What stands in the non-null columns of a tombstone, which nobody reads.

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, TimestampMicrosecondArray};
+
+use super::*;
+use crate::data_type::DataType;
+use crate::spec::{ColumnSource, TargetColumn, TargetKind};
+
+fn column(name: &str, data_type: DataType, options: &[(&str, &str)]) -> TargetColumn {
+    TargetColumn {
+        name: name.to_owned(),
+        data_type,
+        nullable: false,
+        source: ColumnSource::Computed,
+        tracked: false,
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    }
+}
+
+fn orders() -> TargetTable {
+    let note = TargetColumn {
+        nullable: true,
+        ..column("note", DataType::Text, &[("comment", "the customer's words")])
+    };
+    let target = Target {
+        table: "f_orders".into(),
+        kind: TargetKind::Latest,
+        columns: vec![
+            column("id", DataType::Int64, &[]),
+            column("status", DataType::Text, &[("low-cardinality", "true")]),
+            column("tier", DataType::Text, &[("enum", "bronze,silver,'gold'")]),
+            column("total", DataType::Decimal { precision: 12, scale: 2 }, &[("codec", "ZSTD(1)")]),
+            note,
+            column("placed_on", DataType::Date, &[]),
+            column("placed_at", DataType::TimestampTz, &[]),
+            column("tags", DataType::List(Box::new(DataType::Text)), &[]),
+        ],
+        key: vec!["id".into()],
+        as_of: Vec::new(),
+        options: Options::from([("comment".to_owned(), "one row per order".to_owned())]),
+    };
+    let spec = Spec {
+        name: "orders".into(),
+        version: "1".into(),
+        source: "shop.orders".parse().unwrap(),
+        columns: Vec::new(),
+        lookups: Vec::new(),
+        targets: vec![target.clone()],
+        options: Options::new(),
+    };
+    TargetTable::new(&spec, &target, 1)
+}
+
+fn as_created() -> ExistingTable {
+    let columns = [
+        ("id", "Int64"),
+        ("status", "LowCardinality(String)"),
+        ("tier", r"Enum16('bronze' = 1, 'silver' = 2, '\'gold\'' = 3)"),
+        ("total", "Decimal(12, 2)"),
+        ("note", "Nullable(String)"),
+        ("placed_on", "Date32"),
+        ("placed_at", "DateTime64(6, 'UTC')"),
+        ("tags", "Array(Nullable(String))"),
+        ("_version", "UInt64"),
+    ];
+    ExistingTable {
+        engine: "ReplacingMergeTree".into(),
+        sorting_key: "id".into(),
+        columns: columns
+            .map(|(name, sql_type)| ExistingColumn { name: name.into(), sql_type: sql_type.into() })
+            .to_vec(),
+    }
+}
+
+#[test]
+fn statements() {
+    let table = orders();
+    insta::assert_snapshot!(table.create_table_sql("dabi"));
+    insta::assert_snapshot!(table.create_view_sql("dabi"));
+}
+
+#[test]
+fn a_table_as_created_needs_nothing() {
+    assert_eq!(orders().alterations("dabi", &as_created()), Ok(Vec::new()));
+}
+
+#[test]
+fn a_missing_column_is_added() {
+    let mut existing = as_created();
+    existing.columns.retain(|column| column.name != "note");
+    let added = orders().alterations("dabi", &existing).unwrap();
+    insta::assert_snapshot!(added[0].0);
+}
+
+#[test]
+fn every_difference_is_named_at_once() {
+    let mut existing = as_created();
+    existing.columns[0].sql_type = "Int32".into();
+    existing.sorting_key = "status, id".into();
+    existing.columns.push(ExistingColumn { name: "gone".into(), sql_type: "String".into() });
+    insta::assert_snapshot!(orders().alterations("dabi", &existing).unwrap_err().to_string());
+}
+
+#[test]
+fn dates_outside_clickhouse_are_picked_out_row_by_row() {
+    let table = orders();
+    let fine: ArrayRef = Arc::new(arrow::array::NullArray::new(4));
+    let mut columns = vec![fine; 8];
+    columns[5] = Arc::new(Date32Array::from(vec![-25_567, 120_529, 120_530, -25_568]));
+    columns[6] = Arc::new(TimestampMicrosecondArray::from(vec![0, i64::MAX, 0, 0]).with_timezone("UTC"));
+    let rows: Vec<usize> = table.out_of_range(&columns).iter().map(|fault| fault.row).collect();
+    assert_eq!(rows, [1, 2, 3]);
+}
