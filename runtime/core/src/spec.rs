@@ -46,8 +46,8 @@ pub struct InputColumn {
     /// false: only passed on by the host ([`ColumnSource::Input`]); it never
     /// enters the module.
     pub read: bool,
-    /// `unit` = `ms` | `us` | `ns`: the unit of integers that stand for times
-    /// where the wire gives no type (default `us`, Debezium's for precision > 3).
+    /// How to read values whose type the wire does not give: `unit`, `decimal`,
+    /// `bytes` (see [`crate::reading`]).
     pub options: Options,
 }
 
@@ -151,7 +151,9 @@ pub const PSEUDO_COLUMNS: [&str; 3] = ["_op", "_ts", "_lsn"];
 /// Prefix of the pseudo-columns of the before-image.
 pub const BEFORE_PREFIX: &str = "_before.";
 
-const INPUT_OPTIONS: &[&str] = &["unit"];
+/// The options of an input column, each with its values.
+const INPUT_OPTIONS: &[(&str, &[&str])] =
+    &[("unit", &["ms", "us", "ns"]), ("decimal", &["base64", "string"]), ("bytes", &["base64", "hex"])];
 const TARGET_OPTIONS: &[&str] = &["order", "partition", "ttl", "comment", "index"];
 const TARGET_COLUMN_OPTIONS: &[&str] = &["codec", "low-cardinality", "enum", "comment"];
 const SPEC_OPTIONS: &[&str] = &["sdk"];
@@ -176,7 +178,7 @@ impl Spec {
         check_options("transform", &self.options, SPEC_OPTIONS, &mut faults);
         let mut inputs = BTreeSet::new();
         for column in self.columns.iter().chain(self.lookups.iter().flat_map(|l| &l.columns)) {
-            check_options(&format!("column {}", column.name), &column.options, INPUT_OPTIONS, &mut faults);
+            check_input_options(column, &mut faults);
             check_type(&format!("column {}", column.name), &column.data_type, &mut faults);
         }
         for column in &self.columns {
@@ -296,6 +298,19 @@ impl Spec {
 fn check_options(place: &str, options: &Options, known: &[&str], faults: &mut Vec<String>) {
     for key in options.keys().filter(|key| !known.contains(&key.as_str())) {
         faults.push(format!("{place}: unknown option {key:?}; known are {}", known.join(", ")));
+    }
+}
+
+fn check_input_options(column: &InputColumn, faults: &mut Vec<String>) {
+    let place = format!("column {}", column.name);
+    let names: Vec<&str> = INPUT_OPTIONS.iter().map(|(name, _)| *name).collect();
+    check_options(&place, &column.options, &names, faults);
+    for (name, values) in INPUT_OPTIONS {
+        if let Some(value) = column.options.get(*name)
+            && !values.contains(&value.as_str())
+        {
+            faults.push(format!("{place}: option {name} is {value:?}; it can be {}", values.join(", ")));
+        }
     }
 }
 
