@@ -1,7 +1,7 @@
 //! Change events of one partition of one source table, as columns.
 //!
 //! Owns the layout that decoder, lake, fold and transforms share: the row's
-//! columns, then the columns of [`META`]. A lake file holds exactly these
+//! columns, then the columns of [`meta`]. A lake file holds exactly these
 //! columns, so a batch read back from the lake equals the batch that was
 //! written. Does not own how bytes become columns (`debezium`), nor how wire
 //! types are read as declared ones (`reading`).
@@ -147,6 +147,24 @@ pub mod meta {
     pub const NEWKEY: &str = "_newkey";
     /// `__debezium.oldkey` header, `Utf8`: on the create half of a key change.
     pub const OLDKEY: &str = "_oldkey";
+
+    /// All of them, in order.
+    pub const ALL: [&str; 14] = [
+        OP,
+        BEFORE,
+        TS,
+        LSN,
+        TX,
+        TX_ORDER,
+        SNAPSHOT,
+        TOPIC,
+        PARTITION,
+        OFFSET,
+        KAFKA_TS,
+        UNAVAILABLE,
+        NEWKEY,
+        OLDKEY,
+    ];
 }
 
 fn code_type() -> DataType {

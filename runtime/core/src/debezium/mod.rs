@@ -1,14 +1,75 @@
 //! Debezium records (bytes) → change batches (Arrow).
 //!
 //! Owns what the wire can carry: JSON with a Connect schema, JSON without, and
-//! flattened rows (`ExtractNewRecordState`). Does not own declared types
-//! (`reading`) or how records are fetched.
+//! flattened rows (`ExtractNewRecordState`). Each record is recognised by its
+//! own shape; nothing is configured. Does not own declared types (`reading`) or
+//! how records are fetched.
 //!
 //! Invariant: total. Whatever the bytes, every record becomes exactly one of: a
 //! row of a [`ChangeBatch`], a count in [`Decoded::skipped`], or a
 //! [`DeadLetter`]. Nothing here panics on input.
+//!
+//! # Types
+//! With a schema (`Wire::Typed`; the semantic name is kept in the field's
+//! metadata):
+//!
+//! | Connect | Arrow |
+//! |---|---|
+//! | boolean | Boolean |
+//! | int8, int16 | Int16 |
+//! | int32, int64 | Int32, Int64 |
+//! | float, double (also `"NaN"`, `"Infinity"`, `"-Infinity"`) | Float32, Float64 |
+//! | string, and any semantic name over it but the next (Uuid, Json, Enum, ZonedTime, Interval, …) | Utf8 |
+//! | ZonedTimestamp, as ISO 8601; `infinity` is the end of the range | Timestamp(µs, UTC) |
+//! | bytes as base64, Bits | Binary |
+//! | Decimal as base64 or as a JSON number, precision to 38, to 76, beyond, none | Decimal128(p, s), Decimal256(p, s), Utf8 text, Decimal128(38, s) |
+//! | VariableScaleDecimal | Utf8: plain decimal text, its scale kept as trailing zeros |
+//! | Date | Date32 |
+//! | Time, MicroTime, NanoTime | Time32(ms), Time64(µs), Time64(ns) |
+//! | Timestamp, MicroTimestamp, NanoTimestamp | Timestamp(ms), (µs), (ns), no zone |
+//! | MicroDuration, NanoDuration, Year, and other names over integers | the integer |
+//! | array of any of these | List |
+//! | struct, map, array of arrays or of structs | Utf8: JSON as sent (`Wire::Json`) |
+//!
+//! Numbers are stored as sent, so the sentinels of infinite dates and timestamps
+//! are too. Without a schema (`Wire::Untyped`) a column is Null, Int64, Utf8 or
+//! Boolean by the values seen so far. A value that fits neither the type of the
+//! schema nor the kind learned turns its column, from this row on and for good,
+//! into JSON as sent: never an error, never lost.
+//!
+//! # Keys
+//! The Kafka key names the key's columns, in its order. Of these the ones that
+//! are no column of the row are left out (a router's additions); a table whose
+//! key has none left counts as without key. Where a row lacks a key column's
+//! value (a delete under `message.key.columns`) the Kafka key gives it.
+//!
+//! # Not sent
+//! Debezium's placeholders for unchanged TOAST values, and columns that a schema
+//! lists and an after-image lacks, are null in the row and named in
+//! `_unavailable`. In `_before` they are null without a name.
+
+mod batches;
+mod column;
+mod connect;
+mod decimal;
+mod decoder;
+mod envelope;
+mod flattened;
+mod json;
+mod layout;
+mod message;
+mod meta;
+mod number;
+mod open_batch;
+mod refusal;
+mod tally;
+mod time;
+mod unavailable;
+mod wire_type;
 
 use std::collections::BTreeMap;
+
+pub use decoder::TopicDecoder;
 
 use crate::change::ChangeBatch;
 use crate::dead_letter::DeadLetter;
@@ -79,3 +140,6 @@ pub struct Decoded {
     /// Records that could not be decoded, also counted in `skipped`.
     pub dead_letters: Vec<DeadLetter>,
 }
+
+#[cfg(test)]
+mod tests;
