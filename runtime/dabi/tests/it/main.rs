@@ -1,0 +1,9 @@
+//! The integration tests of dabi: one binary, on real neighbours.
+//!
+//! `make setup-tests` fetches the servers, `make test` says where they are. A
+//! test whose server is missing fails; it is never skipped.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod stack;
+mod support;

@@ -1,0 +1,71 @@
+//! The neighbours that the integration tests run against, and dabi itself.
+//!
+//! Owns starting real servers on loopback, taking them away in the middle of a
+//! test (stop, kill, pause) and bringing them back on the same port and data.
+//! Does not own what is tested.
+//!
+//! Invariant: whatever a test started ends with it, also when it panics and
+//! when the test process itself is killed.
+//!
+//! Everything blocks: a test is a plain `#[test]` that acts, waits and looks.
+
+pub(crate) mod dabi;
+pub(crate) mod kafka;
+pub(crate) mod minio;
+pub(crate) mod process;
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+/// Where `variable` says that a server is.
+///
+/// # Panics
+/// Where it does not: a test without its server has not passed.
+pub(crate) fn installed(variable: &str) -> PathBuf {
+    let Some(path) = std::env::var_os(variable).map(PathBuf::from) else {
+        panic!("{variable} is not set: run `make setup-tests`, then `. .ci/env`");
+    };
+    assert!(path.exists(), "{variable}: {} does not exist: run `make setup-tests`", path.display());
+    path
+}
+
+/// Asks `done` again and again until it says so.
+///
+/// # Panics
+/// After `limit`, naming `what` was waited for.
+pub(crate) fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A loopback port that nobody listens on.
+///
+/// Below the range from which the system takes ports of outgoing connections:
+/// there, a client that keeps trying a stopped server ends up connected to
+/// itself, and the server cannot come back to its port.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u64 = 15_000;
+    const COUNT: u64 = 15_000;
+    for attempt in 0..100_u32 {
+        let random = RandomState::new().hash_one(attempt);
+        let port = u16::try_from(FIRST + random % COUNT).expect("both fit");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port among 100 tried from {FIRST} up");
+}
+
+/// Runs an asynchronous client call to its end.
+pub(crate) fn block_on<T: Send>(call: impl Future<Output = T> + Send) -> T {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("start a runtime for tests"));
+    RUNTIME.block_on(call)
+}
