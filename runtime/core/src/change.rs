@@ -9,6 +9,9 @@
 //! Invariants of a [`ChangeBatch`]: one source table, one topic-partition, one
 //! wire schema; offsets strictly ascending; no declared type has touched it.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

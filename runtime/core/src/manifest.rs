@@ -227,6 +227,8 @@ pub struct Head {
     pub pipeline: String,
     /// Term of its writer.
     pub term: Term,
+    /// Its writer.
+    pub writer: WriterId,
     /// Its epoch.
     pub epoch: Epoch,
     /// The next offset of every partition.
@@ -372,6 +374,7 @@ impl Manifest {
             number: self.number,
             pipeline: self.pipeline.clone(),
             term: self.term,
+            writer: self.writer.clone(),
             epoch: self.epoch,
             position: self.position.clone(),
         }

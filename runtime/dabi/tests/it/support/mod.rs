@@ -12,6 +12,7 @@
 pub(crate) mod dabi;
 pub(crate) mod kafka;
 pub(crate) mod minio;
+pub(crate) mod orders;
 pub(crate) mod process;
 
 use std::hash::{BuildHasher, RandomState};
