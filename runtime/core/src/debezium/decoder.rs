@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use super::batches::Batches;
 use super::connect::{self, Parts, Prefixes, TypedColumn, ValueSchema};
+use super::images::{Images, fill_key, scatter};
 use super::json::{self, Entries, Kind, Lexeme};
-use super::layout::{Columns, Layout, LayoutId, Layouts};
+use super::layout::{Columns, LayoutId, Layouts};
 use super::message::{self, Draft, distinct};
 use super::meta::{self, Header, Meta};
 use super::open_batch::{Misfit, Row};
 use super::refusal::{Fault, Refusal, quote};
 use super::tally::Tally;
-use super::unavailable::is_placeholder;
+use super::template::{Lesson, Subject, Templates, Values};
 use super::{Decoded, Record, Skip};
 use crate::change::Op;
 use crate::position::Topic;
@@ -34,8 +35,19 @@ pub struct TopicDecoder {
     values: Prefixes,
     keys: Prefixes,
     layouts: Layouts,
+    templates: Templates,
+    scratch: Values<'static>,
     batches: Batches,
     tally: Tally,
+}
+
+/// What the fast way made of a record.
+enum Guided {
+    Row(Result<(), Refusal>),
+    /// its shape is known, and its values are for the general way to judge
+    Doubt,
+    /// its shape is not known
+    Unknown,
 }
 
 /// A value's payload, parsed.
@@ -44,9 +56,10 @@ struct Payload<'a> {
     schema: Option<Arc<ValueSchema>>,
 }
 
-/// The images of a row by column, for one record.
-struct Images<'a> {
-    values: Vec<Lexeme<'a>>,
+/// A draft, its values in the order of the columns of a layout.
+struct Assigned<'a> {
+    layout: LayoutId,
+    row: Vec<Lexeme<'a>>,
     before: Option<Vec<Lexeme<'a>>>,
 }
 
@@ -59,10 +72,24 @@ impl TopicDecoder {
             values: Prefixes::default(),
             keys: Prefixes::default(),
             layouts: Layouts::default(),
+            templates: Templates::default(),
+            scratch: Values::default(),
             batches: Batches::new(Arc::clone(&topic)),
             tally: Tally::default(),
             topic,
         }
+    }
+
+    /// The same without the guided path.
+    #[cfg(test)]
+    pub(super) fn general_only(topic: Topic) -> Self {
+        Self { templates: Templates::none(), ..Self::new(topic) }
+    }
+
+    /// How many records took the guided path.
+    #[cfg(test)]
+    pub(super) fn guided_hits(&self) -> u64 {
+        self.templates.hits
     }
 
     /// Decodes one record. Total: it becomes a row, a count, or a dead letter.
@@ -96,14 +123,72 @@ impl TopicDecoder {
         if self.is_heartbeat {
             return Err(Refusal::Skip(Skip::Heartbeat));
         }
+        let subject = self.subject(record, value);
+        let mut values = std::mem::take(&mut self.scratch).recycle();
+        let guided = self.guided(&subject, &mut values);
+        self.scratch = values.recycle();
+        match guided {
+            Guided::Row(result) => result,
+            Guided::Doubt => self.general(record, value).map(drop),
+            Guided::Unknown => {
+                let lesson = self.general(record, value)?;
+                self.learn(record, value, &lesson);
+                Ok(())
+            }
+        }
+    }
+
+    /// The record without the schemas that stand before its payloads, as far as
+    /// they are known.
+    fn subject<'r, 'a>(&mut self, record: &'r Record<'a>, value: &'a [u8]) -> Subject<'r, 'a> {
+        let parts = self.values.split(value).unwrap_or(Parts { payload: value, schema: None });
+        let key = record.key.map(|key| self.keys.split(key).map_or(key, |parts| parts.payload));
+        Subject { record, value: parts.payload, schema: parts.schema, key }
+    }
+
+    /// The fast way: see [`super::template`].
+    fn guided<'a>(&mut self, subject: &Subject<'_, 'a>, values: &mut Values<'a>) -> Guided {
+        let Some(found) = self.templates.find(subject, values) else { return Guided::Unknown };
+        let Ok(header) = found.meta.header() else { return Guided::Doubt };
+        let (row, before) = match header.op {
+            Op::Delete if !found.flattened && found.before => (&mut values.before, None),
+            Op::Create | Op::Update | Op::Read if found.after => {
+                (&mut values.after, found.before.then_some(&mut values.before[..]))
+            }
+            Op::Delete if found.flattened => (&mut values.after, None),
+            _ => return Guided::Doubt,
+        };
+        let layout = self.layouts.get(found.layout);
+        if layout.key.iter().any(|place| row.get(*place).is_none_or(|value| value.is_null())) {
+            return Guided::Doubt;
+        }
+        self.layouts.touch(found.layout);
+        Guided::Row(self.append(subject.record, header, found.layout, Images { row, before }))
+    }
+
+    /// The way that every record can take.
+    fn general(&mut self, record: &Record<'_>, value: &[u8]) -> Result<Lesson, Refusal> {
         let payload = self.payload(value)?;
         let key = self.key(record.key)?;
         let draft = message::read(payload.entries, &key)?;
         let header = draft.meta.header()?;
-        let table = meta::table(draft.meta.names(), record.headers, &self.topic)?;
+        let names = draft.meta.names();
+        let (flattened, names_table) = (draft.meta.is_flattened(), names.0.is_some() && names.1.is_some());
+        let table = meta::table(names, record.headers, &self.topic)?;
         let typed = typed_columns(payload.schema.as_deref(), &draft.meta)?;
-        let (id, images) = self.assign(&table, header.op, &key, typed.as_ref(), draft)?;
-        self.append(record, header, id, images)
+        let has_row = header.op != Op::Truncate;
+        let mut assigned = self.assign(&table, header.op, &key, typed.as_ref(), draft)?;
+        let layout = assigned.layout;
+        let images = Images { row: &mut assigned.row, before: assigned.before.as_deref_mut() };
+        self.append(record, header, layout, images)?;
+        Ok(Lesson { layout, flattened, names_table, has_row })
+    }
+
+    fn learn(&mut self, record: &Record<'_>, value: &[u8], lesson: &Lesson) {
+        if lesson.has_row {
+            let subject = self.subject(record, value);
+            self.templates.learn(&subject, lesson, self.layouts.get(lesson.layout));
+        }
     }
 
     /// The entries of the value's payload, by a known prefix or a full parse.
@@ -170,7 +255,7 @@ impl TopicDecoder {
         key: &Entries<'a>,
         typed: Option<&Arc<[TypedColumn]>>,
         draft: Draft<'a>,
-    ) -> Result<(LayoutId, Images<'a>), Refusal> {
+    ) -> Result<Assigned<'a>, Refusal> {
         let flattened = draft.meta.is_flattened();
         let (row, before) = match op {
             Op::Truncate => (None, None),
@@ -196,7 +281,7 @@ impl TopicDecoder {
             fill_key(layout, key, &mut values);
         }
         let before = before.as_ref().map(|before| scatter(layout, before)).transpose()?;
-        Ok((id, Images { values, before }))
+        Ok(Assigned { layout: id, row: values, before })
     }
 
     fn layout<'a>(
@@ -234,6 +319,7 @@ impl TopicDecoder {
         }
         if let Some((id, evicted)) = self.layouts.evicted() {
             self.batches.close(id, evicted);
+            self.templates.forget(id);
         }
         self.layouts.add(table, &key, &columns)
     }
@@ -244,10 +330,10 @@ impl TopicDecoder {
         record: &Record<'a>,
         header: Header<'a>,
         id: LayoutId,
-        mut images: Images<'a>,
+        mut images: Images<'_, 'a>,
     ) -> Result<(), Refusal> {
         let op = header.op;
-        let unavailable = take_placeholders(self.layouts.get(id), op, &mut images);
+        let unavailable = images.take_placeholders(self.layouts.get(id), op);
         let (newkey, oldkey) = match op {
             Op::Delete => (text_header(record, "__debezium.newkey")?, None),
             Op::Create => (None, text_header(record, "__debezium.oldkey")?),
@@ -257,7 +343,7 @@ impl TopicDecoder {
             header,
             offset: record.offset.0,
             timestamp_ms: record.timestamp_ms,
-            values: &images.values,
+            values: images.row,
             before: images.before.as_deref(),
             unavailable: &unavailable,
             newkey,
@@ -322,52 +408,4 @@ fn typed_columns(
             Err(Fault::new("bad-schema", message).into())
         }
     }
-}
-
-/// One value for each column of the layout, absent where none was sent; of
-/// repeated names the last counts.
-fn scatter<'a>(layout: &Layout, entries: &Entries<'a>) -> Result<Vec<Lexeme<'a>>, Fault> {
-    let mut values = vec![Lexeme::ABSENT; layout.columns.len()];
-    let mut guess = 0;
-    for (name, value) in entries {
-        let Some(place) = layout.place(name, guess) else {
-            let message = format!("the row has a column {name:?} that its schema does not have");
-            return Err(Fault::new("bad-schema", message));
-        };
-        values[place] = *value;
-        guess = place + 1;
-    }
-    Ok(values)
-}
-
-/// Takes values of the key's columns that the row lacks from the Kafka key.
-fn fill_key<'a>(layout: &Layout, key: &Entries<'a>, values: &mut [Lexeme<'a>]) {
-    for place in &layout.key {
-        let (Some(column), Some(value)) = (layout.columns.get(*place), values.get_mut(*place)) else {
-            continue;
-        };
-        if value.is_null() {
-            let sent = json::last(key, &column.name);
-            *value = if sent.kind == Kind::Absent { *value } else { sent };
-        }
-    }
-}
-
-/// Makes nulls of placeholders, and names the columns of the row that were not
-/// sent. A before-image is only cleared: `_unavailable` speaks of the row.
-fn take_placeholders(layout: &Layout, op: Op, images: &mut Images<'_>) -> Vec<usize> {
-    let mut unavailable = Vec::new();
-    for (place, (column, value)) in layout.columns.iter().zip(&mut images.values).enumerate() {
-        let missing = value.kind == Kind::Absent && op != Op::Delete;
-        if missing || is_placeholder(*value, &column.ty, column.is_typed()) {
-            *value = Lexeme::NULL;
-            unavailable.push(place);
-        }
-    }
-    for (column, value) in layout.columns.iter().zip(images.before.iter_mut().flatten()) {
-        if is_placeholder(*value, &column.ty, column.is_typed()) {
-            *value = Lexeme::NULL;
-        }
-    }
-    unavailable
 }

@@ -41,10 +41,6 @@ pub(super) struct LayoutColumn {
 }
 
 impl LayoutColumn {
-    pub(super) fn is_typed(&self) -> bool {
-        self.declared.is_some()
-    }
-
     fn wire(&self) -> Wire {
         match (&self.ty, &self.declared) {
             (WireType::Json, _) => Wire::Json,
@@ -98,6 +94,11 @@ impl Layout {
     /// Bytes that one row takes, without those of its text; an estimate.
     pub(super) fn fixed_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.ty.fixed_bytes()).sum()
+    }
+
+    /// True for a column that its schema says to be text.
+    pub(super) fn is_text(&self, place: usize) -> bool {
+        self.columns.get(place).is_some_and(|column| column.declared == Some(WireType::Text))
     }
 
     /// True for a column that held nothing but nulls, which any type can hold.

@@ -2,7 +2,9 @@
 
 mod capture;
 mod corners;
+mod differential;
 mod fixtures;
+mod oracle;
 
 use std::sync::Arc;
 

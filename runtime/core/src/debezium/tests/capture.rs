@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::debezium::{Decoded, Headers, Record, TopicDecoder};
 use crate::position::{Offset, Topic};
 
+/// The connectors that captured the same database.
+pub(super) const VARIANTS: [&str; 4] = ["schema", "plain", "opt", "flat"];
+
 /// A record that owns its bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Captured {

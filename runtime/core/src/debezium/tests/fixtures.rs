@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use arrow::array::Array;
 
-use super::capture::{decode_topic, topics};
+use super::capture::{VARIANTS, decode_topic, topics};
 use super::{assert_complete, show, show_row};
 use crate::change::{ChangeBatch, meta};
 use crate::debezium::Skip;
-
-const VARIANTS: [&str; 4] = ["schema", "plain", "opt", "flat"];
 
 #[test]
 fn every_record_is_a_row_or_recognised() {

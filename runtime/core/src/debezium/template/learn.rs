@@ -1,0 +1,234 @@
+//! Learning a template from one record that the general path decoded.
+//!
+//! Refuses what a template cannot stand for: names with escapes or repeated,
+//! images of different shape, a table or a shape that hangs on values.
+
+use std::collections::HashSet;
+
+use super::super::json::Kind;
+use super::super::layout::Layout;
+use super::super::meta::Slot;
+use super::super::scan::Scanner;
+use super::super::{envelope, flattened};
+use super::{Lesson, Part, Step, Subject, TABLE_HEADERS, Target, Template, Then};
+
+/// Fields of `source` that do not change from record to record: cheaper to
+/// compare than to scan. Those that name the table must not change.
+const CONSTANTS: [&str; 6] = ["version", "connector", "name", "schema", "db", "table"];
+
+/// Names that say what a payload is: a row that has one of them and no `__…`
+/// field is recognised by its values, so a template cannot stand for it.
+const TELLING: [&str; 11] =
+    ["op", "before", "after", "source", "status", "ddl", "ts_ms", "ts_us", "ts_ns", "schema", "payload"];
+
+/// The template of a record; `None` if there can be none.
+pub(super) fn template(subject: &Subject<'_, '_>, lesson: &Lesson, layout: &Layout) -> Option<Template> {
+    let teacher = Teacher { subject, layout };
+    let headers = || TABLE_HEADERS.map(|name| subject.record.headers.last(name).map(Box::from));
+    Some(Template {
+        layout: lesson.layout,
+        width: layout.columns.len(),
+        schema: subject.schema.clone(),
+        flattened: lesson.flattened,
+        value: if lesson.flattened { teacher.flattened()? } else { teacher.envelope()? },
+        key: match subject.key {
+            Some(key) => Some(teacher.key(key)?),
+            None => None,
+        },
+        table_headers: (!lesson.names_table).then(headers),
+    })
+}
+
+struct Teacher<'t, 'a> {
+    subject: &'t Subject<'t, 'a>,
+    layout: &'t Layout,
+}
+
+impl Teacher<'_, '_> {
+    /// A key of columns of the row, and what a router adds to it.
+    fn key(&self, key: &[u8]) -> Option<Vec<Step>> {
+        let mut pen = Pen::new(key);
+        let mut names = 0;
+        pen.object(|pen, name| {
+            names += usize::from(!name.starts_with(flattened::MARK));
+            pen.slot(Target::Ignored)
+        })?;
+        (names == self.layout.key.len()).then(|| pen.finish())?
+    }
+
+    fn flattened(&self) -> Option<Vec<Step>> {
+        let mut pen = Pen::new(self.subject.value);
+        let (mut marked, mut telling) = (false, false);
+        pen.object(|pen, name| {
+            marked |= name.starts_with(flattened::MARK);
+            telling |= TELLING.contains(&name);
+            match flattened::slot(name) {
+                Some(Slot::Schema | Slot::Db | Slot::Table) => pen.constant(),
+                Some(slot) => pen.slot(Target::Meta(slot)),
+                None if name.starts_with(flattened::MARK) => pen.slot(Target::Ignored),
+                None => pen.slot(Target::After(self.layout.place(name, usize::MAX)?)),
+            }
+        })?;
+        if telling && !marked {
+            return None;
+        }
+        pen.finish()
+    }
+
+    fn envelope(&self) -> Option<Vec<Step>> {
+        let image = self.image()?;
+        let mut pen = Pen::new(self.subject.value);
+        let mut has_source = false;
+        pen.object(|pen, name| match name {
+            "before" => pen.image(Part::Before, image, |name| {
+                Some(Target::Before(self.layout.place(name, usize::MAX)?))
+            }),
+            "after" => pen
+                .image(Part::After, image, |name| Some(Target::After(self.layout.place(name, usize::MAX)?))),
+            "source" => {
+                has_source = true;
+                pen.object(|pen, name| match envelope::source_slot(name) {
+                    _ if CONSTANTS.contains(&name) => pen.constant(),
+                    Some(slot) => pen.slot(Target::Meta(slot)),
+                    None => pen.ignored(),
+                })
+            }
+            "transaction" => pen.transaction(),
+            "op" => pen.slot(Target::Meta(Slot::Op)),
+            _ => pen.slot(Target::Ignored),
+        })?;
+        has_source.then(|| pen.finish())?
+    }
+
+    /// The text of the image that was sent, as the shape of both.
+    fn image(&self) -> Option<&[u8]> {
+        let mut pen = Pen::new(self.subject.value);
+        let mut images = Vec::new();
+        pen.object(|pen, name| {
+            let value = pen.scanner.value()?;
+            if matches!(name, "before" | "after") && value.kind == Kind::Object {
+                images.push(value.text);
+            }
+            Some(())
+        })?;
+        images.pop()
+    }
+}
+
+/// Writes down steps while going through a message.
+struct Pen<'a> {
+    scanner: Scanner<'a>,
+    /// where the literal began that is not written yet
+    from: &'a [u8],
+    steps: Vec<Step>,
+}
+
+impl<'a> Pen<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { scanner: Scanner::new(text), from: text, steps: Vec::new() }
+    }
+
+    /// Writes the literal up to here.
+    fn write(&mut self, then: Then) -> Option<()> {
+        let len = self.from.len() - self.scanner.rest().len();
+        self.steps.push(Step { literal: self.from.get(..len)?.into(), then });
+        self.from = self.scanner.rest();
+        Some(())
+    }
+
+    /// The rest is literal.
+    fn finish(mut self) -> Option<Vec<Step>> {
+        self.white_space();
+        if !self.scanner.is_at_end() {
+            return None;
+        }
+        self.write(Then::Nothing)?;
+        Some(self.steps)
+    }
+
+    fn white_space(&mut self) {
+        while self.scanner.peek().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+            let _ = self.scanner.literal(&[self.scanner.peek().unwrap_or_default()]);
+        }
+    }
+
+    /// Goes through an object; `field` goes through each value.
+    fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Option<()>) -> Option<()> {
+        let mut seen = HashSet::new();
+        self.white_space();
+        self.scanner.literal(b"{")?;
+        self.white_space();
+        if self.scanner.peek()? == b'}' {
+            return self.scanner.literal(b"}");
+        }
+        loop {
+            let name = self.scanner.value().filter(|name| name.kind == Kind::Plain)?;
+            let name = std::str::from_utf8(name.body()).ok()?;
+            if !seen.insert(name) {
+                return None;
+            }
+            self.white_space();
+            self.scanner.literal(b":")?;
+            self.white_space();
+            field(self, name)?;
+            self.white_space();
+            if self.scanner.literal(b",").is_none() {
+                return self.scanner.literal(b"}");
+            }
+            self.white_space();
+        }
+    }
+
+    /// A value of any kind.
+    fn slot(&mut self, target: Target) -> Option<()> {
+        self.write(Then::Value(target))?;
+        self.scanner.value()?;
+        self.from = self.scanner.rest();
+        Some(())
+    }
+
+    /// A value that every message of this shape has.
+    fn constant(&mut self) -> Option<()> {
+        self.scanner.value().map(drop)
+    }
+
+    /// A value that is not looked at: where it is null, it is taken to be so in
+    /// other messages too.
+    fn ignored(&mut self) -> Option<()> {
+        match self.scanner.peek()? {
+            b'n' => self.constant(),
+            _ => self.slot(Target::Ignored),
+        }
+    }
+
+    /// A row image, or null: with the shape of `image` wherever it is there.
+    fn image(&mut self, part: Part, image: &[u8], target: impl Fn(&str) -> Option<Target>) -> Option<()> {
+        let mut pen = Pen::new(image);
+        pen.object(|pen, name| pen.slot(target(name)?))?;
+        let body = pen.finish()?;
+        self.optional(part, body)
+    }
+
+    fn transaction(&mut self) -> Option<()> {
+        let value = Scanner::new(self.scanner.rest()).value()?;
+        if value.kind != Kind::Object {
+            return self.constant();
+        }
+        let mut pen = Pen::new(value.text);
+        pen.object(|pen, name| match envelope::transaction_slot(name) {
+            Some(slot) => pen.slot(Target::Meta(slot)),
+            None => pen.slot(Target::Ignored),
+        })?;
+        let body = pen.finish()?;
+        self.optional(Part::Transaction, body)
+    }
+
+    fn optional(&mut self, part: Part, body: Vec<Step>) -> Option<()> {
+        let end = self.steps.len() + 1 + body.len();
+        self.write(Then::Optional(part, end))?;
+        self.steps.extend(body);
+        self.scanner.value()?;
+        self.from = self.scanner.rest();
+        Some(())
+    }
+}
