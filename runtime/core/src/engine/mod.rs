@@ -10,7 +10,6 @@
 //! again, whole or in part, under a higher version, and the star ends the same.
 
 mod rows;
-mod truncates;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -21,8 +20,8 @@ use arrow::row::{RowConverter, SortField};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::change::{ChangeBatch, Op};
+pub use crate::fold::Truncates;
 pub use rows::{EvaluatedBatch, star_rows};
-pub use truncates::Truncates;
 
 /// What becomes of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! What a TRUNCATE removes.
 
+use arrow::array::Array as _;
 use serde::{Deserialize, Serialize};
+
+use crate::change::ChangeBatch;
 
 /// A TRUNCATE of a source table.
 ///
@@ -16,6 +19,16 @@ pub struct Truncate {
 }
 
 impl Truncate {
+    /// The truncate event in `row` of `batch`.
+    #[must_use]
+    pub fn at(batch: &ChangeBatch, row: usize) -> Self {
+        let (lsns, times) = (batch.lsns(), batch.commit_ts());
+        Self {
+            lsn: lsns.is_valid(row).then(|| lsns.value(row)),
+            ts_us: times.is_valid(row).then(|| times.value(row)),
+        }
+    }
+
     /// Does it remove a row whose last event has this LSN and commit time (µs)?
     ///
     /// Where either LSN is missing (reads of an incremental snapshot have

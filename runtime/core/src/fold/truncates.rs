@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Truncate;
 use crate::change::{ChangeBatch, Op};
-use crate::fold::Truncate;
 
 /// The truncates of one source table that can still matter.
 ///
@@ -20,10 +20,7 @@ impl Truncates {
         for batch in batches {
             for (row, op) in batch.ops().enumerate() {
                 if op == Op::Truncate {
-                    let truncate = Truncate {
-                        lsn: super::value(batch.lsns(), row),
-                        ts_us: super::value(batch.commit_ts(), row),
-                    };
+                    let truncate = Truncate::at(batch, row);
                     if self.add(truncate) {
                         fresh.push(truncate);
                     }
@@ -34,7 +31,7 @@ impl Truncates {
     }
 
     /// Adds one; false if another already covers all that it covers.
-    fn add(&mut self, truncate: Truncate) -> bool {
+    pub(super) fn add(&mut self, truncate: Truncate) -> bool {
         if self.0.iter().any(|known| includes(*known, truncate)) {
             return false;
         }
