@@ -3,6 +3,7 @@
 //! The shell around `dabi-core`. One neighbour per folder, and only that
 //! folder uses its crate.
 
+pub mod broker;
 pub mod capture;
 pub mod cli;
 pub mod config;

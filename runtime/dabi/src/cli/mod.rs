@@ -1,3 +1,5 @@
 //! The command line.
 
+pub mod broker;
+pub mod capture;
 pub mod lake;

@@ -1,0 +1,449 @@
+//! The source itself: partitions assigned, records handed out, positions kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dabi_core::position::{Offset, Position, Topic, TopicPartition};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use super::discovery::{Discovery, Topics, all_topics, near_names};
+use super::error::SourceError;
+use super::growth::Growth;
+use super::message::{Message, Origin};
+use super::native::{Consumer, RawMessage, c_name};
+use super::settings::{InvalidKafkaSettings, KafkaSettings};
+
+/// How long a broker may take to answer at start.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How often the position is mirrored to the consumer group, at most.
+const MIRROR_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a topic must be missing to be gone.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+
+/// The records of every selected topic, from a position on.
+///
+/// One thread polls it; it blocks, so not a thread of an async runtime. It
+/// stops reading ahead (at about 16 MB) when it is not polled. Once `poll` has
+/// returned an error, the source is at its end.
+pub struct Source {
+    // The thread of `discovery` goes first: it uses the consumer.
+    discovery: Discovery,
+    consumer: Arc<Consumer>,
+    /// The next offset of each assigned partition that `poll` will return.
+    position: Position,
+    /// Where dabi stood at start: checked when a topic turns up later.
+    start: Position,
+    /// How many partitions of each topic are assigned or wait.
+    known: Topics,
+    growth: Growth,
+    /// Topics that the last look did not find any more, and since when.
+    missing: BTreeMap<Topic, Instant>,
+    origins: Vec<(usize, Arc<Origin>)>,
+    batch: Vec<RawMessage>,
+    mirrored: Option<Instant>,
+    halted: bool,
+}
+
+impl Source {
+    /// Connects, checks `start` against what the broker has, and begins to
+    /// read ahead. Partitions without a position begin at their oldest record.
+    ///
+    /// # Errors
+    /// If the settings are wrong, no broker answers, no topic matches, or the
+    /// broker no longer has (or never had) a position.
+    pub fn connect(settings: &KafkaSettings, start: &Position) -> Result<Self, SourceError> {
+        let consumer = Consumer::new(&settings.consumer_config()?).map_err(settings_error)?;
+        let consumer = Arc::new(consumer);
+        let topics = wait_for_topics(&consumer, settings)?;
+        for name in settings.topics.names().iter().filter(|name| !topics.contains_key(name.as_str())) {
+            tracing::warn!(topic = name, "topic does not exist yet; dabi reads it as soon as it does");
+        }
+        for (topic, _, next) in start.iter().filter(|(topic, ..)| !topics.contains_key(*topic)) {
+            tracing::warn!(%topic, position = next.0, "topic of an earlier run is no longer read");
+        }
+        let discovery =
+            Discovery::start(Arc::clone(&consumer), settings.topics.clone(), settings.refresh_interval())
+                .map_err(|error| SourceError::Client { what: "start a thread", reason: error.to_string() })?;
+        let mut source = Self {
+            discovery,
+            consumer,
+            position: Position::default(),
+            start: start.clone(),
+            known: Topics::new(),
+            growth: Growth::default(),
+            missing: BTreeMap::new(),
+            origins: Vec::new(),
+            batch: Vec::new(),
+            mirrored: None,
+            halted: false,
+        };
+        for (topic, partitions) in topics {
+            source.take_up_topic(&topic, partitions).map_err(|error| error.at_start(settings))?;
+        }
+        source.assign_released()?;
+        Ok(source)
+    }
+
+    /// The records that are there, in order within each partition: at most
+    /// `max_messages`, waiting up to `max_wait` for the first.
+    ///
+    /// Records of a partition that was added to a topic come in a later call
+    /// than those of the older partitions that must precede them: whoever
+    /// merges the results of several calls keeps their order.
+    ///
+    /// # Errors
+    /// If the broker no longer has what comes next (see [`SourceError`]).
+    /// Never because a broker is away: then nothing comes until it is back.
+    pub fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Message>, SourceError> {
+        if self.halted {
+            return Err(SourceError::Client { what: "poll", reason: "the source has halted".to_owned() });
+        }
+        let result = self.poll_unless_halted(max_messages, max_wait);
+        self.halted = result.is_err();
+        result
+    }
+
+    fn poll_unless_halted(&mut self, max: usize, max_wait: Duration) -> Result<Vec<Message>, SourceError> {
+        self.consumer.serve_events();
+        if let Some(found) = self.discovery.found() {
+            self.take_up_found(found)?;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        self.consumer.consume(&mut batch, max, max_wait);
+        let messages = self.hand_out(&mut batch);
+        self.batch = batch;
+        let messages = messages?;
+        if !messages.is_empty() {
+            self.consumer.status().reached();
+        }
+        self.assign_released()?;
+        Ok(messages)
+    }
+
+    fn hand_out(&mut self, batch: &mut Vec<RawMessage>) -> Result<Vec<Message>, SourceError> {
+        let mut messages: Vec<Message> = Vec::with_capacity(batch.len());
+        // Records come in runs of one partition: the position moves once a run.
+        let mut run: Option<(Arc<Origin>, usize, i32, Offset)> = None;
+        for raw in batch.drain(..) {
+            if let Some(code) = raw.error() {
+                self.on_error(code, &raw)?;
+                continue;
+            }
+            let (id, partition, offset) = (raw.topic_id(), raw.partition(), Offset(raw.offset()));
+            let origin = match &mut run {
+                Some((origin, run_id, run_partition, last))
+                    if *run_id == id && *run_partition == partition =>
+                {
+                    *last = offset;
+                    Arc::clone(origin)
+                }
+                _ => {
+                    if let Some((origin, _, partition, last)) = run.take() {
+                        self.position.set(&origin.topic, partition, last.next());
+                    }
+                    let origin = self.origin(&raw);
+                    run = Some((Arc::clone(&origin), id, partition, offset));
+                    origin
+                }
+            };
+            messages.push(Message::new(raw, origin));
+        }
+        if let Some((origin, _, partition, last)) = run {
+            self.position.set(&origin.topic, partition, last.next());
+        }
+        Ok(messages)
+    }
+
+    fn origin(&mut self, raw: &RawMessage) -> Arc<Origin> {
+        let id = raw.topic_id();
+        // An id stays with its topic: partitions are never unassigned.
+        if let Some((_, origin)) = self.origins.iter().find(|(have, _)| *have == id) {
+            return Arc::clone(origin);
+        }
+        let name = raw.topic_name();
+        let topic =
+            self.known.get_key_value(name.as_str()).map_or_else(|| name.into(), |(k, _)| Arc::clone(k));
+        let origin = Arc::new(Origin { topic, _consumer: Arc::clone(&self.consumer) });
+        self.origins.push((id, Arc::clone(&origin)));
+        origin
+    }
+
+    /// What an error in the queue means.
+    fn on_error(&mut self, code: RDKafkaErrorCode, raw: &RawMessage) -> Result<(), SourceError> {
+        let partition = TopicPartition::new(raw.topic_name(), raw.partition());
+        let position = Offset(raw.offset());
+        match code {
+            RDKafkaErrorCode::PartitionEOF => {
+                // The end may lie behind records that are never handed out:
+                // transaction markers, aborted records.
+                let (topic, partition) = (&partition.topic, partition.partition);
+                if self.position.get(topic, partition).is_some_and(|have| have < position) {
+                    self.position.set(topic, partition, position);
+                }
+                self.consumer.status().reached();
+                Ok(())
+            }
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                Err(SourceError::OffsetOutOfRange { partition, position, reason: raw.error_text() })
+            }
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicId => {
+                // Brokers say this for a moment while they restart, too.
+                tracing::warn!(%partition, reason = raw.error_text(), "the broker does not know the partition; looking again");
+                self.consumer.status().doubt();
+                Ok(())
+            }
+            RDKafkaErrorCode::BadMessage
+            | RDKafkaErrorCode::BadCompression
+            | RDKafkaErrorCode::NotImplemented
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::Fatal => {
+                Err(SourceError::Partition { partition, position, reason: raw.error_text() })
+            }
+            transient => {
+                self.consumer.status().error(transient, &raw.error_text());
+                Ok(())
+            }
+        }
+    }
+
+    fn take_up_found(&mut self, found: Topics) -> Result<(), SourceError> {
+        self.missing.retain(|topic, _| !found.contains_key(topic));
+        for topic in self.known.keys().filter(|topic| !found.contains_key(*topic)) {
+            let since = self.missing.entry(Arc::clone(topic)).or_insert_with(Instant::now);
+            // A broker that restarts does not know its topics for a moment.
+            if since.elapsed() >= GONE_AFTER {
+                return Err(SourceError::TopicGone { topic: topic.to_string() });
+            }
+            self.consumer.status().doubt();
+        }
+        for (topic, partitions) in found {
+            if self.known.get(&topic).is_some_and(|known| *known >= partitions) {
+                continue;
+            }
+            match self.take_up_topic(&topic, partitions) {
+                Err(TakeUpError::NoAnswer(error)) => {
+                    tracing::warn!(%topic, %error, "new partitions found, but not their ends; trying again");
+                }
+                Err(TakeUpError::Halt(error)) => return Err(error),
+                Ok(()) => tracing::info!(%topic, partitions, "reads new partitions"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up a topic, or the partitions that were added to one.
+    fn take_up_topic(&mut self, topic: &Topic, partitions: i32) -> Result<(), TakeUpError> {
+        let known = self.known.get(topic).copied().unwrap_or(0);
+        let (mut begin, mut added, mut ends) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let at_start = |partition| if known == 0 { self.start.get(topic, partition) } else { None };
+        let mut has_history = known > 0;
+        for partition in 0..partitions {
+            let (low, high) = self
+                .consumer
+                .client()
+                .fetch_watermarks(topic, partition, CONNECT_WITHIN)
+                .map_err(TakeUpError::NoAnswer)?;
+            let (low, high) = (Offset(low), Offset(high));
+            if partition < known {
+                ends.insert(partition, high);
+            } else if let Some(position) = at_start(partition) {
+                check_position(TopicPartition::new(Arc::clone(topic), partition), position, low, high)?;
+                has_history = true;
+                ends.insert(partition, high);
+                begin.push((Arc::clone(topic), partition, position));
+            } else {
+                added.push((partition, low));
+            }
+        }
+        if known == 0 {
+            self.check_no_partition_went(topic, partitions)?;
+        }
+        if has_history && !added.is_empty() {
+            self.growth.hold(topic, added, ends);
+        } else {
+            begin.extend(added.into_iter().map(|(partition, low)| (Arc::clone(topic), partition, low)));
+        }
+        self.known.insert(Arc::clone(topic), partitions);
+        self.assign(&begin).map_err(TakeUpError::Halt)
+    }
+
+    fn check_no_partition_went(&self, topic: &Topic, partitions: i32) -> Result<(), SourceError> {
+        let went = self.start.iter().find(|(have, partition, _)| *have == topic && *partition >= partitions);
+        match went {
+            Some((topic, partition, position)) => Err(SourceError::PositionBeyondEnd {
+                partition: TopicPartition::new(Arc::clone(topic), partition),
+                position,
+                high: Offset(0),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn assign_released(&mut self) -> Result<(), SourceError> {
+        if self.growth.is_idle() {
+            return Ok(());
+        }
+        let released = self.growth.release(&self.position);
+        self.assign(&released)
+    }
+
+    fn assign(&mut self, partitions: &[(Topic, i32, Offset)]) -> Result<(), SourceError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition, from) in partitions {
+            list.add_partition_offset(topic, *partition, KafkaOffset::Offset(from.0))
+                .map_err(|error| SourceError::Client { what: "assign", reason: error.to_string() })?;
+            self.position.set(topic, *partition, *from);
+        }
+        self.consumer.assign_more(&list).map_err(|reason| SourceError::Client { what: "assign", reason })
+    }
+
+    /// The next offset of each partition that `poll` will return: everything
+    /// below was handed out, or holds no record (transaction markers).
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Asks the broker where every partition ends now, those that wait for
+    /// older ones included.
+    ///
+    /// # Errors
+    /// If it does not answer within 10 s.
+    pub fn end_offsets(&self) -> Result<Position, SourceError> {
+        let mut ends = Position::default();
+        for (topic, partitions) in &self.known {
+            for partition in 0..*partitions {
+                let (_, high) =
+                    self.consumer.client().fetch_watermarks(topic, partition, CONNECT_WITHIN).map_err(
+                        |error| SourceError::Client {
+                            what: "tell where a partition ends",
+                            reason: format!("{topic}[{partition}]: {error}"),
+                        },
+                    )?;
+                ends.set(topic, partition, Offset(high));
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Where the partitions ended when they were last fetched; asks nobody.
+    #[must_use]
+    pub fn cached_end_offsets(&self) -> Position {
+        let mut ends = Position::default();
+        for (topic, partitions) in &self.known {
+            let Some(name) = c_name(topic) else { continue };
+            for partition in 0..*partitions {
+                if let Some((_, high)) = self.consumer.cached_watermarks(&name, partition) {
+                    ends.set(topic, partition, Offset(high));
+                }
+            }
+        }
+        ends
+    }
+
+    /// False while no broker answers.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.consumer.status().is_reachable()
+    }
+
+    /// Mirrors a durable position to the consumer group, for lag monitors and
+    /// for whoever paces itself by dabi. Returns at once; does nothing within
+    /// 2 s of the last time; failures are logged, and nothing depends on it.
+    pub fn commit_mirror(&mut self, durable: &Position) {
+        if durable.is_empty() || self.mirrored.is_some_and(|at| at.elapsed() < MIRROR_INTERVAL) {
+            return;
+        }
+        self.mirrored = Some(Instant::now());
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, next) in durable.iter().filter(|(topic, ..)| self.known.contains_key(*topic)) {
+            // Fails for negative offsets only.
+            let _ = list.add_partition_offset(topic, partition, KafkaOffset::Offset(next.0));
+        }
+        if let Err(error) = self.consumer.commit(&list) {
+            self.consumer.status().committed(Err(error));
+        }
+    }
+}
+
+/// Why a topic could not be taken up.
+enum TakeUpError {
+    /// The broker did not answer: later, perhaps.
+    NoAnswer(KafkaError),
+    /// It cannot be read on.
+    Halt(SourceError),
+}
+
+impl From<SourceError> for TakeUpError {
+    fn from(error: SourceError) -> Self {
+        Self::Halt(error)
+    }
+}
+
+impl TakeUpError {
+    fn at_start(self, settings: &KafkaSettings) -> SourceError {
+        match self {
+            Self::NoAnswer(error) => SourceError::Connect {
+                brokers: settings.brokers.clone(),
+                waited: CONNECT_WITHIN,
+                reason: format!("it lists the topics, but does not tell their ends: {error}"),
+            },
+            Self::Halt(error) => error,
+        }
+    }
+}
+
+fn check_position(
+    partition: TopicPartition,
+    position: Offset,
+    low: Offset,
+    high: Offset,
+) -> Result<(), SourceError> {
+    if position < low {
+        return Err(SourceError::PositionLost { partition, position, low });
+    }
+    if position > high {
+        return Err(SourceError::PositionBeyondEnd { partition, position, high });
+    }
+    Ok(())
+}
+
+fn wait_for_topics(consumer: &Consumer, settings: &KafkaSettings) -> Result<Topics, SourceError> {
+    let all = all_topics(consumer, CONNECT_WITHIN).map_err(|error| {
+        consumer.serve_events();
+        SourceError::Connect {
+            brokers: settings.brokers.clone(),
+            waited: CONNECT_WITHIN,
+            reason: consumer.status().last_error().unwrap_or_else(|| error.to_string()),
+        }
+    })?;
+    let (found, others): (Topics, Topics) =
+        all.into_iter().partition(|(topic, _)| settings.topics.matches(topic));
+    if found.is_empty() {
+        return Err(SourceError::NoTopics {
+            brokers: settings.brokers.clone(),
+            topics: settings.topics.clone(),
+            near: near_names(&settings.topics.to_string(), &others),
+        });
+    }
+    Ok(found)
+}
+
+/// librdkafka's refusal of the settings, without the value of a secret.
+fn settings_error(error: KafkaError) -> SourceError {
+    match error {
+        KafkaError::ClientConfig(_, description, key, value) => {
+            let reason = if value.is_empty() { description } else { description.replace(&value, "…") };
+            SourceError::Settings(InvalidKafkaSettings::Property { key, reason })
+        }
+        other => SourceError::Client { what: "make a client", reason: other.to_string() },
+    }
+}
