@@ -7,6 +7,7 @@
 
 mod capture;
 mod lake;
+mod real_kafka;
 mod source;
 mod stack;
 mod support;
