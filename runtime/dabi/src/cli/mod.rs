@@ -3,3 +3,4 @@
 pub mod broker;
 pub mod capture;
 pub mod lake;
+pub mod setup;

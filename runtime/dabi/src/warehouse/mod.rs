@@ -1,1 +1,3 @@
 //! The warehouse: ClickHouse over HTTP.
+
+pub mod embedded;

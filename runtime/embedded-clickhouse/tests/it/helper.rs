@@ -17,10 +17,11 @@ fn library() -> PathBuf {
     if let Some(path) = std::env::var_os("DABI_CLICKHOUSE_LIB") {
         return path.into();
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    let path = cache.unwrap_or_default().join("dabi/clickhouse").join(VERSION).join("libchdb.so");
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = variable("DABI_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("dabi")))
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache/dabi")));
+    let path = cache.unwrap_or_default().join("clickhouse").join(VERSION).join("libchdb.so");
     assert!(path.exists(), "no ClickHouse library at {}: run `make setup` once", path.display());
     path
 }
