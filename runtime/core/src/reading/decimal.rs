@@ -104,7 +104,7 @@ fn from_text(text: &str, precision: u8, scale: i32, reading: DecimalText) -> Res
         DecimalText::Base64 => true,
         DecimalText::Either => {
             refuse_ambiguous_text(text)?;
-            !is_number(text)
+            !is_number(text) && !text.eq_ignore_ascii_case("nan")
         }
     };
     let value = if as_base64 { from_base64(text)? } else { from_number(text, scale)? };

@@ -1,0 +1,4 @@
+//! The core on the real captures.
+
+mod reading;
+mod support;
