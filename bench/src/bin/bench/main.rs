@@ -1,0 +1,145 @@
+//! Measures dabi against its targets and the incumbent's way, everything on
+//! this machine: a real Kafka, the real ClickHouse engine, a local lake.
+//!
+//! Owns the order of the measurements. What one measurement is stands in its
+//! module: `throughput`, `latency`.
+
+mod clickhouse;
+mod incumbent;
+mod kafka;
+mod latency;
+mod metrics;
+mod pipeline;
+mod process;
+mod results;
+mod throughput;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+
+use crate::kafka::Kafka;
+use crate::results::Figure;
+
+/// Measure dabi on a real Kafka and the embedded ClickHouse engine
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    /// Few events and one round, to see that everything works
+    #[arg(long)]
+    quick: bool,
+    /// Only the measurements whose names contain this: throughput-plain,
+    /// throughput-schema, latency
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Rounds, of which the median is taken
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Folder with dabi, dabi-clickhouse and generate [default: that of this binary]
+    #[arg(long, value_name = "DIR")]
+    bin: Option<PathBuf>,
+    /// Folder with Kafka's jars in `libs`
+    #[arg(long, value_name = "DIR", env = "DABI_TEST_KAFKA")]
+    kafka: PathBuf,
+    /// libchdb.so
+    #[arg(long, value_name = "FILE", env = "DABI_CLICKHOUSE_LIB")]
+    clickhouse: PathBuf,
+    /// Folder with the module order_items.wasm
+    #[arg(long, value_name = "DIR", default_value = "bench/data/transforms")]
+    transforms: PathBuf,
+    /// Python with what bench/requirements.txt names
+    #[arg(long, value_name = "FILE", default_value = "bench/.venv/bin/python")]
+    python: PathBuf,
+    /// Where topics, lakes and logs go; emptied first
+    #[arg(long, value_name = "DIR", default_value = "bench/data/run")]
+    data: PathBuf,
+    /// Where the figures go
+    #[arg(long, value_name = "FILE", default_value = "bench/results.json")]
+    out: PathBuf,
+}
+
+/// What every measurement needs.
+pub(crate) struct Bench {
+    pub(crate) arguments: Arguments,
+    pub(crate) bin: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) kafka: Kafka,
+    /// What holds for every figure.
+    pub(crate) machine: String,
+}
+
+impl Bench {
+    fn start(arguments: Arguments) -> anyhow::Result<Self> {
+        let here = std::env::current_exe().context("find this binary")?;
+        let bin = match &arguments.bin {
+            Some(bin) => bin.clone(),
+            None => here.parent().context("find this binary's folder")?.to_owned(),
+        };
+        if arguments.data.exists() {
+            std::fs::remove_dir_all(&arguments.data)
+                .with_context(|| format!("empty {}", arguments.data.display()))?;
+        }
+        std::fs::create_dir_all(&arguments.data)?;
+        let data = arguments.data.canonicalize()?;
+        let kafka = Kafka::start(&arguments.kafka, &data.join("kafka"))?;
+        let cores = std::thread::available_parallelism()?;
+        let machine = format!("{cores} cores shared with the Kafka broker and ClickHouse");
+        Ok(Self { arguments, bin, data, kafka, machine })
+    }
+
+    /// A binary of this workspace.
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// How many events to use: `full`, or enough to see that it works.
+    pub(crate) fn events(&self, full: u64) -> u64 {
+        if self.arguments.quick { full.min(200_000) } else { full }
+    }
+
+    /// How often to measure.
+    pub(crate) fn rounds(&self) -> u32 {
+        if self.arguments.quick { 1 } else { self.arguments.rounds }
+    }
+
+    /// The generator for `topic`.
+    pub(crate) fn generator(&self, topic: &str) -> Command {
+        let mut command = Command::new(self.binary("generate"));
+        command.args(["--brokers", self.kafka.brokers(), "--topic", topic]);
+        command
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = Arguments::parse();
+    for path in [&mut arguments.kafka, &mut arguments.clickhouse, &mut arguments.transforms] {
+        *path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
+    }
+    let bench = Bench::start(arguments)?;
+    let mut figures: Vec<Figure> = Vec::new();
+    type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
+    let measurements: [(&str, Measurement); 3] = [
+        ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
+        ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
+        ("latency", latency::measure),
+    ];
+    for (name, measure) in measurements {
+        if bench.arguments.only.as_ref().is_some_and(|only| !name.contains(only)) {
+            continue;
+        }
+        eprintln!("{name} …");
+        figures.extend(measure(&bench).with_context(|| format!("measure {name}"))?);
+    }
+    ensure!(!figures.is_empty(), "--only names no measurement");
+    results::save(&figures, &bench.arguments.out)?;
+    results::print(&figures);
+    let data = bench.data.clone();
+    drop(bench);
+    remove(&data)
+}
+
+/// Removes what a measurement left behind.
+pub(crate) fn remove(folder: &Path) -> anyhow::Result<()> {
+    std::fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))
+}

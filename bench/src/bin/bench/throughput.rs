@@ -1,0 +1,194 @@
+//! How fast a backlog is worked off, at what cost, in how much memory; and what
+//! the incumbent's way costs on the same topic in the same round.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::ensure;
+use dabi_bench::{Op, Shard};
+
+use crate::Bench;
+use crate::clickhouse::ClickHouse;
+use crate::incumbent;
+use crate::pipeline::{DATABASE, Pipeline, Run, Setup};
+use crate::process::{Process, Usage};
+use crate::results::{Figure, Target, median};
+
+/// One kind of envelope, and what is asked of dabi on it.
+pub(crate) struct Kind {
+    name: &'static str,
+    schema: bool,
+    events: u64,
+    /// The incumbents need not read all of it: their cost per event is the same.
+    incumbent_events: u64,
+    events_per_s: f64,
+    cpu_us: f64,
+    times_json: f64,
+    times_orjson: f64,
+}
+
+/// Schemas off.
+pub(crate) const PLAIN: Kind = Kind {
+    name: "plain",
+    schema: false,
+    events: 5_000_000,
+    incumbent_events: 1_000_000,
+    events_per_s: 200_000.0,
+    cpu_us: 3.3,
+    times_json: 3.0,
+    times_orjson: 2.0,
+};
+
+/// With the schema in every record.
+pub(crate) const SCHEMA: Kind = Kind {
+    name: "schema",
+    schema: true,
+    events: 1_500_000,
+    incumbent_events: 400_000,
+    events_per_s: 120_000.0,
+    cpu_us: 5.2,
+    times_json: 6.0,
+    times_orjson: 3.5,
+};
+
+const RSS_MB_MAX: f64 = 400.0;
+/// The backlog that the bound on memory speaks of.
+const RSS_BACKLOG: u64 = 5_000_000;
+
+/// One round on one topic.
+struct Round {
+    dabi: Run,
+    clickhouse_cpu: Duration,
+    kafka_cpu: Duration,
+    json: incumbent::Answer,
+    orjson: incumbent::Answer,
+}
+
+/// Fills a topic, then works it off again and again.
+pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>> {
+    let topic = format!("{}.shop.order_items", kind.name);
+    let (events, seed) = (bench.events(kind.events), 1);
+    let mut generator = bench.generator(&topic);
+    generator.args(["--events", &events.to_string(), "--seed", &seed.to_string()]);
+    if kind.schema {
+        generator.arg("--schema");
+    }
+    Process::start("generate", generator, &bench.data)?.wait()?;
+
+    let rows = star_rows(seed, events);
+    let mut rounds = Vec::new();
+    for number in 1..=bench.rounds() {
+        let folder = bench.data.join(format!("{}-{number}", kind.name));
+        rounds.push(round(bench, kind, &topic, rows, &folder)?);
+        crate::remove(&folder)?;
+    }
+    Ok(figures(bench, kind, events, &rounds))
+}
+
+/// How many rows the star has in the end.
+fn star_rows(seed: u64, events: u64) -> i64 {
+    let difference = |op| match op {
+        Op::Read | Op::Create => 1,
+        Op::Update => 0,
+        Op::Delete => -1,
+    };
+    Shard::split(seed, events).into_iter().flatten().map(|change| difference(change.op)).sum()
+}
+
+fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> anyhow::Result<Round> {
+    let arguments = &bench.arguments;
+    let clickhouse = ClickHouse::start(&bench.binary("dabi-clickhouse"), &arguments.clickhouse, folder)?;
+    let dabi = bench.binary("dabi");
+    let setup = Setup {
+        dabi: &dabi,
+        transforms: &arguments.transforms,
+        brokers: bench.kafka.brokers(),
+        topic,
+        folder,
+    };
+    let pipeline = Pipeline::start(&setup, &clickhouse, &["--until-caught-up"])?;
+    let before: [Usage; 2] = [clickhouse.usage()?, bench.kafka.usage()?];
+    let dabi = pipeline.finish(&setup.lake())?;
+    let after = [clickhouse.usage()?, bench.kafka.usage()?];
+    let found = clickhouse.client().number(&format!("SELECT count() FROM {DATABASE}.f_order_items"))?;
+    ensure!(
+        found == rows,
+        "the star has {found} rows instead of {rows}: the figures would be of something wrong"
+    );
+    drop(clickhouse);
+    eprintln!("  {}: {:?} wall, {:?} CPU", kind.name, dabi.wall, dabi.cpu);
+
+    let events = bench.events(kind.incumbent_events);
+    let incumbent = |parser: &str| {
+        let out = folder.join(parser);
+        let script = Path::new("bench/incumbent.py");
+        incumbent::run(&arguments.python, script, bench.kafka.brokers(), topic, parser, events, &out)
+    };
+    Ok(Round {
+        dabi,
+        clickhouse_cpu: after[0].cpu - before[0].cpu,
+        kafka_cpu: after[1].cpu - before[1].cpu,
+        json: incumbent("json")?,
+        orjson: incumbent("orjson")?,
+    })
+}
+
+fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Figure> {
+    #[expect(clippy::cast_precision_loss, reason = "some millions")]
+    let count = events as f64;
+    let per_event = |duration: Duration| duration.as_secs_f64() * 1e6 / count;
+    let middle = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value));
+    let schema = if kind.schema { "with" } else { "without" };
+    let conditions = format!(
+        "{events} events {schema} schema, 3 partitions, lz4; lake on local disk, one stateless transform of 12 columns; \
+         {}; median of {}",
+        bench.machine,
+        rounds.len()
+    );
+    let figure =
+        |name: &str, value: f64, unit| Figure::new(format!("{}.{name}", kind.name), value, unit, &conditions);
+
+    let cpu_us = middle(&|round| per_event(round.dabi.cpu));
+    let events_per_s = middle(&|round| count / round.dabi.wall.as_secs_f64());
+    let mut figures = vec![
+        figure("events_per_s", events_per_s, "events/s").should(Target::AtLeast(kind.events_per_s)),
+        figure("cpu", cpu_us, "µs/event").should(Target::AtMost(kind.cpu_us)),
+    ];
+    let stages: Vec<Vec<(String, f64)>> = rounds.iter().map(|round| stages(&round.dabi)).collect();
+    for (name, _) in stages.first().into_iter().flatten() {
+        let of_stage = stages.iter().flatten().filter(|(stage, _)| stage == name).map(|(_, us)| *us);
+        figures.push(figure(&format!("cpu.{name}"), median(of_stage), "µs/event"));
+    }
+    figures.extend([
+        figure("cpu_to_python_json", cpu_us, "µs/event")
+            .against(middle(&|round| round.json.cpu_us_per_event))
+            .should(Target::AtLeast(kind.times_json)),
+        figure("cpu_to_python_orjson", cpu_us, "µs/event")
+            .against(middle(&|round| round.orjson.cpu_us_per_event))
+            .should(Target::AtLeast(kind.times_orjson)),
+        figure("events_per_s_to_python_json", events_per_s, "events/s")
+            .over(middle(&|round| round.json.events_per_s)),
+        figure("events_per_s_to_python_orjson", events_per_s, "events/s")
+            .over(middle(&|round| round.orjson.events_per_s)),
+        figure("cpu.clickhouse_process", middle(&|round| per_event(round.clickhouse_cpu)), "µs/event"),
+        figure("cpu.kafka_process", middle(&|round| per_event(round.kafka_cpu)), "µs/event"),
+        figure("start", middle(&|round| round.dabi.start.as_secs_f64()), "s"),
+        figure("lake", middle(&|round| bytes(round.dabi.lake_bytes) / count), "B/event"),
+    ]);
+    let rss = figure("rss_max", middle(&|round| bytes(round.dabi.rss_bytes_max) / 1e6), "MB");
+    figures.push(if events >= RSS_BACKLOG { rss.should(Target::AtMost(RSS_MB_MAX)) } else { rss });
+    figures
+}
+
+/// CPU µs per record of each stage, up to the last reading of the metrics.
+fn stages(run: &Run) -> Vec<(String, f64)> {
+    let records = run.metrics.total("dabi_records_total");
+    let stages = run.metrics.by_label("dabi_stage_cpu_seconds_total");
+    stages.iter().map(|(stage, seconds)| (stage.to_lowercase(), seconds * 1e6 / records)).collect()
+}
+
+fn bytes(bytes: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "bytes of one machine")]
+    let bytes = bytes as f64;
+    bytes
+}
