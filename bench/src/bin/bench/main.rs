@@ -2,9 +2,10 @@
 //! this machine: a real Kafka, the real ClickHouse engine, a local lake.
 //!
 //! Owns the order of the measurements. What one measurement is stands in its
-//! module: `throughput`, `latency`.
+//! module: `throughput`, `latency`, `decode`.
 
 mod clickhouse;
+mod decode;
 mod incumbent;
 mod kafka;
 mod latency;
@@ -30,13 +31,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
-    /// throughput-schema, latency
+    /// throughput-schema, latency, decode
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Rounds, of which the median is taken
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Folder with dabi, dabi-clickhouse and generate [default: that of this binary]
+    /// Folder with dabi, dabi-clickhouse, generate and dabi-bench-decode [default: that of this binary]
     #[arg(long, value_name = "DIR")]
     bin: Option<PathBuf>,
     /// Folder with Kafka's jars in `libs`
@@ -48,8 +49,8 @@ pub(crate) struct Arguments {
     /// Folder with the module order_items.wasm
     #[arg(long, value_name = "DIR", default_value = "bench/data/transforms")]
     transforms: PathBuf,
-    /// Python with what bench/requirements.txt names
-    #[arg(long, value_name = "FILE", default_value = "bench/.venv/bin/python")]
+    /// Python with what .ci/requirements.txt names
+    #[arg(long, value_name = "FILE", env = "DABI_TEST_PYTHON", default_value = ".venv/bin/python")]
     python: PathBuf,
     /// Where topics, lakes and logs go; emptied first
     #[arg(long, value_name = "DIR", default_value = "bench/data/run")]
@@ -119,7 +120,8 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench::start(arguments)?;
     let mut figures: Vec<Figure> = Vec::new();
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
-    let measurements: [(&str, Measurement); 3] = [
+    let measurements: [(&str, Measurement); 4] = [
+        ("decode", decode::measure),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
         ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
         ("latency", latency::measure),

@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One measured figure.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
     pub(crate) value: f64,
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     /// What it is compared with, in the same unit, from the same run.
     pub(crate) baseline: Option<f64>,
     /// How many times better than the baseline.
@@ -57,7 +57,7 @@ impl Figure {
         Self {
             name: name.into(),
             value,
-            unit,
+            unit: unit.to_owned(),
             baseline: None,
             ratio: None,
             conditions: conditions.into(),
@@ -129,7 +129,7 @@ fn cells(figure: &Figure) -> [String; 7] {
     [
         figure.name.clone(),
         number(figure.value),
-        figure.unit.to_owned(),
+        figure.unit.clone(),
         optional(figure.baseline),
         optional(figure.ratio),
         figure.target.map(|target| target.to_string()).unwrap_or_default(),
