@@ -6,11 +6,12 @@
 //! Invariant: memory is bounded by the rows referred to (about twice their
 //! bytes), not by the events applied.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
-use arrow::compute::{interleave, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{cast, interleave, take_record_batch};
+use arrow::datatypes::{DataType, SchemaRef};
 
 /// Rows that may be dead before anything is copied.
 const SLACK_ROWS: usize = 64 << 10;
@@ -94,18 +95,30 @@ impl RowStore {
     /// Copies single values, each given as a row and a column of its batch, all
     /// of one type.
     pub(super) fn column(&self, values: impl Iterator<Item = (RowRef, usize)>) -> ArrayRef {
-        let mut arrays: Vec<&dyn Array> = Vec::new();
-        let mut known = std::collections::HashMap::new();
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        let mut known = HashMap::new();
+        let mut codes = None;
         let indices: Vec<(usize, usize)> = values
             .map(|(row, column)| {
                 let array = *known.entry((row.batch, column)).or_insert_with(|| {
-                    arrays.push(self.batch(row).column(column).as_ref());
+                    let array = self.batch(row).column(column);
+                    // put together as they are, dictionaries would repeat
+                    // values and run out of codes
+                    arrays.push(match array.data_type() {
+                        DataType::Dictionary(_, values) => {
+                            codes = Some(array.data_type().clone());
+                            cast(array, values).expect("a dictionary holds its values")
+                        }
+                        _ => Arc::clone(array),
+                    });
                     arrays.len() - 1
                 });
                 (array, row.row as usize)
             })
             .collect();
-        interleave(&arrays, &indices).expect("values of one type")
+        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+        let column = interleave(&arrays, &indices).expect("values of one type");
+        codes.map_or_else(|| Arc::clone(&column), |codes| cast(&column, &codes).expect("few distinct values"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod duckdb;
 mod faults;
+mod fixtures;
 mod minio;
 mod round_trip;
 

@@ -10,6 +10,7 @@
 //! Everything blocks: a test is a plain `#[test]` that acts, waits and looks.
 
 pub(crate) mod dabi;
+pub(crate) mod fixtures;
 pub(crate) mod kafka;
 pub(crate) mod minio;
 pub(crate) mod orders;
