@@ -64,10 +64,27 @@ impl Misfit {
     }
 }
 
+/// 10^0 to 10^38, all that 128 bits hold.
+const POWERS: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
+fn power_of_ten(exponent: u32) -> Option<i128> {
+    POWERS.get(usize::try_from(exponent).ok()?).copied()
+}
+
 fn within(value: Result<i128, Misfit>, precision: u8) -> Result<i128, Misfit> {
     let value = value?;
-    let limit = 10u128.checked_pow(precision.into()).unwrap_or(u128::MAX);
-    if value.unsigned_abs() < limit { Ok(value) } else { Err(Misfit::Large) }
+    match power_of_ten(precision.into()) {
+        Some(limit) if -limit < value && value < limit => Ok(value),
+        _ => Err(Misfit::Large),
+    }
 }
 
 /// `value` × 10^`by`, exactly.
@@ -77,7 +94,7 @@ fn rescale(value: i128, by: i32) -> Result<i128, Misfit> {
         (_, Ok(0)) => Ok(value),
         (_, Ok(by)) => 10i128.checked_pow(by).and_then(|power| value.checked_mul(power)).ok_or(Misfit::Large),
         // a divisor above 10^38 is above any i128, so that a digit is dropped
-        (_, Err(_)) => match 10i128.checked_pow(by.unsigned_abs()) {
+        (_, Err(_)) => match power_of_ten(by.unsigned_abs()) {
             Some(power) if value % power == 0 => Ok(value / power),
             _ => Err(Misfit::Fraction),
         },
