@@ -22,10 +22,12 @@
 //! contradict it.
 
 mod calendar;
+mod convert;
 mod decimal;
 mod fault;
 mod hints;
 mod list;
+mod locate;
 mod number;
 mod sent;
 mod temporal;
@@ -34,24 +36,18 @@ mod tests;
 mod text;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::buffer::BooleanBuffer;
+
+use self::convert::convert;
 use self::fault::{Fault, shown};
 use self::hints::{BytesText, DecimalText, Hints, remedy, wire_name};
-use self::sent::{Faults, Sent, Source, primitive};
-use crate::change::{CONNECT_NAME_KEY, ChangeBatch, Op, Wire, meta};
+use self::locate::{Found, unavailable};
+use crate::change::{ChangeBatch, Op};
 use crate::data_type::DataType;
-use crate::spec::{BEFORE_PREFIX, ColumnSource, InputColumn, Spec};
+use crate::spec::{BEFORE_PREFIX, ColumnSource, InputColumn, Spec, TargetColumn};
 use crate::table::SourceTable;
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, BooleanBufferBuilder, NullBufferBuilder,
-    StringArray, make_array, new_null_array,
-};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::{
-    Date32Type, Decimal64Type, Decimal128Type, DurationMicrosecondType, Field, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
-};
 
 /// A column in the form that its declaration asks for.
 #[derive(Debug)]
@@ -131,7 +127,7 @@ pub fn read_columns(batch: &ChangeBatch, spec: &Spec) -> Result<(Vec<ArrayRef>, 
     let mut faults = Vec::new();
     for (position, column) in spec.columns.iter().enumerate() {
         let is_key = spec.targets.iter().any(|target| {
-            let passed = |c: &&crate::spec::TargetColumn| c.source == ColumnSource::Input(position);
+            let passed = |c: &&TargetColumn| c.source == ColumnSource::Input(position);
             target.columns.iter().filter(passed).any(|c| target.key.contains(&c.name))
         });
         let reading = read_column(batch, position, column, if is_key { &keyed } else { &called })?;
@@ -215,178 +211,4 @@ fn add_missing_values(
     for row in rows.set_indices().filter(|row| array.is_null(*row)) {
         faults.entry(row).or_insert_with(Fault::null_in_required);
     }
-}
-
-/// Rows in which `column` was not sent (unchanged TOAST).
-fn unavailable(batch: &ChangeBatch, column: &str) -> Vec<usize> {
-    let lists = batch.meta(meta::UNAVAILABLE).as_list::<i32>();
-    if lists.null_count() == lists.len() {
-        return Vec::new();
-    }
-    let names = |row: usize| lists.is_valid(row).then(|| lists.value(row));
-    (0..lists.len())
-        .filter(|row| {
-            names(*row).is_some_and(|names| names.as_string::<i32>().iter().flatten().any(|n| n == column))
-        })
-        .collect()
-}
-
-/// The array behind a name.
-struct Found {
-    array: ArrayRef,
-    wire: Wire,
-    name: Option<String>,
-}
-
-impl Found {
-    fn new(batch: &ChangeBatch, name: &str) -> Option<Self> {
-        match name {
-            meta::OP => Some(Self::typed(Arc::new(letters(batch)))),
-            meta::TS | meta::LSN => Some(Self::typed(batch.meta(name).clone())),
-            _ => match name.strip_prefix(BEFORE_PREFIX) {
-                Some(column) => {
-                    let before = batch.before()?;
-                    let (position, field) = before.fields().find(column)?;
-                    Some(Self::field(field, with_nulls(before.column(position), before.nulls())))
-                }
-                None => {
-                    let position = batch.row_fields().iter().position(|field| field.name() == name)?;
-                    Some(Self::field(&batch.row_fields()[position], batch.row_columns()[position].clone()))
-                }
-            },
-        }
-    }
-
-    fn typed(array: ArrayRef) -> Self {
-        Self { array, wire: Wire::Typed, name: None }
-    }
-
-    fn field(field: &Field, array: ArrayRef) -> Self {
-        let wire = Wire::of(field).unwrap_or(Wire::Typed);
-        Self { array, wire, name: field.metadata().get(CONNECT_NAME_KEY).cloned() }
-    }
-
-    fn source(&self, mut hints: Hints) -> Source<'_> {
-        if self.wire == Wire::Typed {
-            // a string that stands for a decimal, in a schema, is a number
-            hints.decimal = DecimalText::Number;
-        }
-        Source { array: &self.array, wire: self.wire, name: self.name.as_deref(), hints }
-    }
-}
-
-fn letters(batch: &ChangeBatch) -> StringArray {
-    let codes = batch.meta(meta::OP).as_dictionary::<Int8Type>();
-    StringArray::from_iter(codes.downcast_dict::<StringArray>().into_iter().flatten())
-}
-
-/// A child of a struct is null where the struct is.
-fn with_nulls(child: &ArrayRef, nulls: Option<&NullBuffer>) -> ArrayRef {
-    let nulls = NullBuffer::union(child.nulls(), nulls);
-    match child.to_data().into_builder().nulls(nulls).build() {
-        Ok(data) => make_array(data),
-        Err(_) => child.clone(),
-    }
-}
-
-/// Reads a column as `declared`; `None` if none of its values could ever be.
-fn convert(source: &Source<'_>, declared: &DataType) -> Option<(ArrayRef, Faults)> {
-    if !source.readable(declared) {
-        return None;
-    }
-    if is_as_declared(source, declared) {
-        return Some((source.array.clone(), Vec::new()));
-    }
-    let hints = source.hints;
-    let nanos = source.name == Some("io.debezium.time.NanoDuration");
-    let mut faults = Vec::new();
-    let f = &mut faults;
-    let array: ArrayRef = match declared {
-        DataType::Boolean => Arc::new(booleans(source, f)),
-        DataType::Int16 => numbers::<Int16Type>(source, declared, f, |v| number::integer(v, hints)),
-        DataType::Int32 => numbers::<Int32Type>(source, declared, f, |v| number::integer(v, hints)),
-        DataType::Int64 => numbers::<Int64Type>(source, declared, f, |v| number::integer(v, hints)),
-        DataType::Uint64 => numbers::<UInt64Type>(source, declared, f, |v| number::unsigned(v, hints)),
-        DataType::Float32 => numbers::<Float32Type>(source, declared, f, |v| number::single(v, hints)),
-        DataType::Float64 => numbers::<Float64Type>(source, declared, f, |v| number::double(v, hints)),
-        DataType::Decimal { precision, scale } if *precision <= DataType::DECIMAL64_PRECISION_MAX => {
-            numbers::<Decimal64Type>(source, declared, f, |v| {
-                let value = decimal::decimal(v, *precision, *scale, hints)?;
-                i64::try_from(value).map_err(|_| Fault::out_of_range(v, "it has more than 18 digits"))
-            })
-        }
-        DataType::Decimal { precision, scale } => {
-            numbers::<Decimal128Type>(source, declared, f, |v| decimal::decimal(v, *precision, *scale, hints))
-        }
-        DataType::Date => numbers::<Date32Type>(source, declared, f, temporal::date),
-        DataType::Time => numbers::<Time64MicrosecondType>(source, declared, f, |v| temporal::time(v, hints)),
-        DataType::Timestamp => {
-            numbers::<TimestampMicrosecondType>(source, declared, f, |v| temporal::timestamp(v, hints))
-        }
-        DataType::TimestampTz => {
-            numbers::<TimestampMicrosecondType>(source, declared, f, |v| temporal::timestamptz(v, hints))
-        }
-        DataType::Interval => {
-            numbers::<DurationMicrosecondType>(source, declared, f, |v| temporal::interval(v, nanos))
-        }
-        DataType::Text => Arc::new(text::texts(source, f)),
-        DataType::Json => Arc::new(text::jsons(source, f)),
-        DataType::Bytes => Arc::new(text::bytes(source, f)),
-        DataType::Uuid => Arc::new(text::uuids(source, f)),
-        DataType::List(item) => Arc::new(list::lists(source, item, f)?),
-    };
-    faults.sort_by_key(|(row, _)| *row);
-    Some((array, faults))
-}
-
-/// Whether the array is the reading, without a look at single values.
-fn is_as_declared(source: &Source<'_>, declared: &DataType) -> bool {
-    let array = source.array;
-    if source.wire == Wire::Json || *array.data_type() != declared.arrow() {
-        return false;
-    }
-    match declared {
-        DataType::Boolean
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Float32
-        | DataType::Float64
-        | DataType::Text
-        | DataType::Bytes => true,
-        // slots of nulls are looked at too, and are zero where dabi wrote them
-        DataType::Date => temporal::are_plain_dates(array.as_primitive::<Date32Type>().values()),
-        DataType::Time => temporal::are_plain_times(array.as_primitive::<Time64MicrosecondType>().values()),
-        DataType::Timestamp | DataType::TimestampTz => {
-            temporal::are_plain_timestamps(array.as_primitive::<TimestampMicrosecondType>().values())
-        }
-        DataType::Decimal { .. }
-        | DataType::Uint64
-        | DataType::Json
-        | DataType::Uuid
-        | DataType::Interval
-        | DataType::List(_) => false,
-    }
-}
-
-fn numbers<T: ArrowPrimitiveType>(
-    source: &Source<'_>,
-    declared: &DataType,
-    faults: &mut Faults,
-    read: impl Fn(Sent<'_>) -> Result<T::Native, Fault>,
-) -> ArrayRef {
-    // the declared type only adds precision, scale or zone to T
-    Arc::new(primitive::<T>(source, faults, read).with_data_type(declared.arrow()))
-}
-
-fn booleans(source: &Source<'_>, faults: &mut Faults) -> BooleanArray {
-    let mut values = BooleanBufferBuilder::new(source.array.len());
-    let mut nulls = NullBufferBuilder::new(source.array.len());
-    source.visit(|sent| {
-        let row = values.len();
-        let value = sent.and_then(|v| number::boolean(v).map_err(|fault| faults.push((row, fault))).ok());
-        values.append(value.unwrap_or_default());
-        nulls.append(value.is_some());
-    });
-    BooleanArray::new(values.finish(), nulls.finish())
 }

@@ -2,17 +2,24 @@
 
 mod properties;
 
+use std::sync::Arc;
+
 use arrow::array::{
-    BinaryArray, Date32Array, Decimal128Array, Decimal256Array, DictionaryArray, Float32Array, Float64Array,
-    Int8Array, Int16Array, Int32Array, Int64Array, ListArray, NullArray, RecordBatch, StructArray,
-    Time32MillisecondArray, Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray,
-    TimestampMillisecondArray, TimestampNanosecondArray,
+    AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, DictionaryArray,
+    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, ListArray, NullArray,
+    RecordBatch, StringArray, StructArray, Time32MillisecondArray, Time64MicrosecondArray,
+    Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    make_array,
 };
-use arrow::datatypes::{DataType as Arrow, Fields, TimeUnit, i256};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{
+    DataType as Arrow, Date32Type, Decimal128Type, DurationMicrosecondType, Fields, Int8Type, Int32Type,
+    TimeUnit, TimestampMicrosecondType, i256,
+};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
-use crate::change::{change_schema, row_field};
+use crate::change::{Wire, change_schema, meta, row_field};
 use DataType as D;
 
 const DECIMAL: fn(u8, u8) -> D = |precision, scale| D::Decimal { precision, scale };
