@@ -1,4 +1,5 @@
 //! The core on the real captures.
 
+mod fold;
 mod reading;
 mod support;
