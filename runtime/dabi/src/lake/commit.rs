@@ -118,9 +118,7 @@ impl Committer {
     }
 
     async fn upload(&self, path: String, bytes: Bytes) -> Result<(), LakeError> {
-        self.patience
-            .until_done("upload", &path, || self.store.put(&path, bytes.clone(), PutMode::Overwrite))
-            .await
+        self.patience.until_done("upload", &path, || self.store.upload(&path, bytes.clone())).await
     }
 
     async fn publish(&mut self, manifest: Manifest) -> Result<(), LakeError> {

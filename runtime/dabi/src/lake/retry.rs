@@ -47,7 +47,7 @@ impl Patience {
         let mut pause = PAUSE_MIN;
         loop {
             let answer = tokio::select! {
-                answer = request() => answer,
+                answer = self.watched(action, path, request()) => answer,
                 () = self.stop.cancelled() => return Err(LakeError::Stopped),
             };
             match answer {
@@ -66,7 +66,23 @@ impl Patience {
         }
     }
 
-    fn waiting(&self, action: &str, path: &str, error: &object_store::Error) {
+    /// Says so while a request has no answer: a store that hangs is an outage too.
+    async fn watched<T>(
+        &self,
+        action: &str,
+        path: &str,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let mut request = std::pin::pin!(request);
+        loop {
+            match tokio::time::timeout(LOG_EVERY, &mut request).await {
+                Ok(answer) => return answer,
+                Err(_) => self.waiting(action, path, &"no answer yet"),
+            }
+        }
+    }
+
+    fn waiting(&self, action: &str, path: &str, error: &dyn std::fmt::Display) {
         let now = Instant::now();
         let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let state = outage.get_or_insert(Outage { since: now, logged: now });

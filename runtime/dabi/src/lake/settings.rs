@@ -14,8 +14,8 @@ use serde::Deserialize;
 pub struct LakeSettings {
     /// A folder (`/data/lake`, `file:///data/lake`) or `s3://bucket/prefix`.
     pub url: String,
-    /// S3: address of a server that is not AWS, as `http://minio:9000`. Its
-    /// scheme decides whether requests are encrypted. Else `AWS_ENDPOINT_URL`.
+    /// S3: address of a server that is not AWS, as `http://minio:9000`; else
+    /// `AWS_ENDPOINT_URL` or `AWS_ENDPOINT`.
     #[serde(default)]
     pub endpoint: Option<String>,
     /// S3: region; else `AWS_REGION`, else `us-east-1`.
@@ -27,11 +27,11 @@ pub struct LakeSettings {
     /// S3: else `AWS_SECRET_ACCESS_KEY`.
     #[serde(default)]
     pub secret_key: Option<Secret>,
-    /// S3: bucket in the path instead of the host name; by default where
-    /// `endpoint` is given.
+    /// S3: bucket in the path (the default) or in the host name.
     #[serde(default)]
     pub path_style: Option<bool>,
-    /// S3: may requests go unencrypted? By default where `endpoint` begins with `http://`.
+    /// S3: may requests go unencrypted? By default where the address begins with
+    /// `http://`.
     #[serde(default)]
     pub allow_http: Option<bool>,
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig,
+    BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig,
+    WriteMultipart,
 };
 
 use super::error::LakeError;
@@ -20,6 +21,9 @@ use super::settings::LakeSettings;
 
 /// Created once in every lake, to see that it cannot be created twice.
 const PROBE: &str = "_dabi/conditional-put.probe";
+
+/// Parts of a large object; S3 wants at least 5 MiB.
+const PART_BYTES: usize = 8 << 20;
 
 /// A store and the folder in it that is the lake.
 #[derive(Clone, Debug)]
@@ -77,21 +81,22 @@ impl Store {
             max_retries: 2,
             retry_timeout: Duration::from_secs(10),
         };
-        let endpoint = settings.endpoint.as_deref();
-        let plain = settings.allow_http.unwrap_or_else(|| endpoint.is_some_and(|e| e.starts_with("http://")));
-        let client = ClientOptions::new()
-            .with_connect_timeout(Duration::from_secs(5))
-            .with_timeout(Duration::from_secs(120))
-            .with_allow_http(plain);
+        let client = |key| AmazonS3ConfigKey::Client(key);
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_retry(retry)
-            .with_client_options(client);
-        if let Some(endpoint) = endpoint {
+            .with_config(client(ClientConfigKey::ConnectTimeout), "5 seconds")
+            .with_config(client(ClientConfigKey::Timeout), "60 seconds");
+        if let Some(endpoint) = &settings.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        if let Some(path_style) = settings.path_style.or(endpoint.map(|_| true)) {
+        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+        let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+        if let Some(allow) = settings.allow_http.or(plain.then_some(true)) {
+            builder = builder.with_config(client(ClientConfigKey::AllowHttp), allow.to_string());
+        }
+        if let Some(path_style) = settings.path_style {
             builder = builder.with_virtual_hosted_style_request(!path_style);
         }
         if let Some(region) = &settings.region {
@@ -128,6 +133,25 @@ impl Store {
             }
         }
         Err(LakeError::NoConditionalPut { url: self.url.clone() })
+    }
+
+    /// Writes a whole object, a large one in parts: then a slow line has to carry
+    /// only a part within the time that a request may take.
+    pub(super) async fn upload(&self, path: &str, bytes: Bytes) -> object_store::Result<()> {
+        if bytes.len() <= PART_BYTES {
+            return self.put(path, bytes, PutMode::Overwrite).await;
+        }
+        let upload = self.inner.put_multipart(&self.at(path)?).await?;
+        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        parts.put(bytes);
+        parts.finish().await.map(drop).map_err(|e| match e {
+            // the answer to the completion was lost, and now there is no upload
+            // to abort; the same bytes may be sent again
+            e @ object_store::Error::NotFound { .. } => {
+                object_store::Error::Generic { store: "lake", source: Box::new(e) }
+            }
+            e => e,
+        })
     }
 
     pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: PutMode) -> object_store::Result<()> {

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use dabi::lake::{LakeErrorKind, Secret};
+use dabi_core::dead_letter::{DeadLetter, Stage};
+use dabi_core::manifest::Manifest;
+use dabi_core::position::Offset;
+use object_store::ObjectStoreExt as _;
 
 use super::*;
 use crate::support::block_on;
@@ -60,6 +64,38 @@ fn an_outage_of_s3_in_the_middle_loses_and_doubles_nothing() {
         write.join().expect("no panic").expect("the outage is over");
     });
     block_on(check_holds(&lake, &table(), &[batch(0, 0, 20)]));
+}
+
+#[test]
+fn a_large_file_is_sent_in_parts() {
+    let minio = Minio::start();
+    let lake = lake_in(&minio, "lake");
+    let mut writer = block_on(Writer::open(&lake, "w")).expect("an empty lake");
+    // bytes that do not compress
+    let mut state = 1_u64;
+    let value = (0..20 << 20).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    });
+    let letter = DeadLetter {
+        topic: "t".into(),
+        partition: 0,
+        offset: Offset(0),
+        timestamp_ms: None,
+        stage: Stage::Star,
+        code: "out-of-range".into(),
+        message: String::new(),
+        key: None,
+        value: Some(value.collect()),
+    };
+    writer.encoder.append_dead_letters([letter], Instant::now());
+    block_on(writer.flush()).expect("the server is up");
+    let manifests: Vec<Manifest> =
+        block_on(async { lake.manifests().await.expect("readable").try_collect().await }).expect("in order");
+    let file = &manifests.last().expect("two commits").dead_letters[0];
+    let path = format!("lake/{}", file.path);
+    let object = block_on(minio.store().head(&path.into())).expect("it was uploaded");
+    assert!(object.size > 20 << 20 && object.size == file.bytes, "{object:?}");
 }
 
 #[test]
