@@ -11,3 +11,4 @@ mod real_kafka;
 mod source;
 mod stack;
 mod support;
+mod warehouse;

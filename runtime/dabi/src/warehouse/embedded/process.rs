@@ -5,6 +5,9 @@
 
 use std::collections::VecDeque;
 use std::env;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +62,7 @@ impl Launch {
         Ok(Self { binary: binary()?, library: install::find()?, folder: folder.to_owned(), password })
     }
 
-    /// Starts the helper on `port` (0: a free one) and waits until it is ready.
+    /// Starts the helper on `port` and waits until it is ready.
     pub(super) async fn start(&self, port: u16) -> Result<Process, EmbeddedError> {
         let mut child = Command::new(&self.binary)
             .arg("--lib")
@@ -98,8 +101,8 @@ impl Launch {
     }
 
     /// Hands over the password and waits for the line that says ready.
-    async fn greet(&self, child: &mut Child) -> std::io::Result<(ChildStdin, Ready)> {
-        let closed = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+    async fn greet(&self, child: &mut Child) -> io::Result<(ChildStdin, Ready)> {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
         let mut stdin = child.stdin.take().ok_or_else(closed)?;
         stdin.write_all(format!("{}\n", self.password).as_bytes()).await?;
         stdin.flush().await?;
@@ -111,7 +114,7 @@ impl Launch {
 
 impl Process {
     /// Waits for its end.
-    pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
@@ -154,8 +157,25 @@ fn binary() -> Result<PathBuf, EmbeddedError> {
 }
 
 /// 128 bits of the system's randomness, in hexadecimal.
-fn random_password() -> std::io::Result<String> {
+fn random_password() -> io::Result<String> {
     let mut bytes = [0; 16];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A free port below those that the system gives to outgoing connections: among
+/// them, a client that keeps trying a helper which is being restarted would in
+/// time connect to itself, and the helper could not have its port back.
+pub(super) fn free_port() -> io::Result<u16> {
+    const PORTS: u64 = 15_000;
+    let mut error = io::Error::from(io::ErrorKind::AddrInUse);
+    for attempt in 0..100 {
+        // Seeded by the system, differently each time.
+        let offset = u16::try_from(RandomState::new().hash_one(attempt) % PORTS).unwrap_or_default();
+        match TcpListener::bind(("127.0.0.1", 15_000 + offset)) {
+            Ok(listener) => return Ok(listener.local_addr()?.port()),
+            Err(refused) => error = refused,
+        }
+    }
+    Err(error)
 }

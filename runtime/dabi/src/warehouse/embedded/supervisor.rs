@@ -3,6 +3,7 @@
 //! Owns restarts: the same port and password, so that a client needs no more
 //! than to try again.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::install::InstallError;
-use super::process::{Launch, Process};
+use super::process::{Launch, Process, free_port};
 
 /// The only user that the helper knows.
 const USER: &str = "default";
@@ -50,13 +51,15 @@ pub enum EmbeddedError {
         /// Its log.
         reason: String,
     },
+    /// No port is free.
+    #[error("find a free port on 127.0.0.1: {0}")]
+    Port(std::io::Error),
     /// The system gives no random bytes.
     #[error("make a password: {0}")]
     Random(std::io::Error),
 }
 
 /// A ClickHouse engine of our own, on a folder; stopped when dropped.
-#[derive(Debug)]
 pub struct EmbeddedClickHouse {
     url: String,
     password: String,
@@ -73,7 +76,7 @@ impl EmbeddedClickHouse {
     /// use, or not writable).
     pub async fn start(folder: &Path) -> Result<Self, EmbeddedError> {
         let launch = Launch::on(folder)?;
-        let process = launch.start(0).await?;
+        let process = launch.start(free_port().map_err(EmbeddedError::Port)?).await?;
         let url = format!("http://127.0.0.1:{}", process.port);
         let password = launch.password.clone();
         let stop = CancellationToken::new();
@@ -105,6 +108,13 @@ impl EmbeddedClickHouse {
         if let Err(error) = (&mut self.supervisor).await {
             tracing::error!(%error, "the supervisor of the embedded ClickHouse failed");
         }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for EmbeddedClickHouse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedClickHouse").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
