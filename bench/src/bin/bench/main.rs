@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
-    /// throughput-schema, latency, decode
+    /// throughput-schema, throughput-headers, latency, decode
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Rounds, of which the median is taken
@@ -120,10 +120,11 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench::start(arguments)?;
     let mut figures: Vec<Figure> = Vec::new();
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
-    let measurements: [(&str, Measurement); 4] = [
+    let measurements: [(&str, Measurement); 5] = [
         ("decode", decode::measure),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
         ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
+        ("throughput-headers", |bench| throughput::measure(bench, &throughput::HEADERS)),
         ("latency", latency::measure),
     ];
     for (name, measure) in measurements {

@@ -1,6 +1,7 @@
 //! How fast a backlog is worked off, at what cost, in how much memory; and what
 //! the incumbent's way costs on the same topic in the same round.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,46 +10,68 @@ use dabi_bench::{Op, Shard};
 
 use crate::Bench;
 use crate::clickhouse::ClickHouse;
-use crate::incumbent;
+use crate::incumbent::{self, Answer};
 use crate::pipeline::{DATABASE, Pipeline, Run, Setup};
 use crate::process::{Process, Usage};
 use crate::results::{Figure, Target, median};
 
-/// One kind of envelope, and what is asked of dabi on it.
+/// One kind of record.
 pub(crate) struct Kind {
     name: &'static str,
-    schema: bool,
+    /// What makes the generator write it.
+    generate: &'static [&'static str],
+    described: &'static str,
     events: u64,
-    /// The incumbents need not read all of it: their cost per event is the same.
-    incumbent_events: u64,
+    asked: Option<Asked>,
+}
+
+/// What is asked of dabi on it, partly against the incumbent's way.
+struct Asked {
     events_per_s: f64,
     cpu_us: f64,
     times_json: f64,
     times_orjson: f64,
+    /// The incumbents need not read all of it: their cost per event is the same.
+    incumbent_events: u64,
 }
 
 /// Schemas off.
 pub(crate) const PLAIN: Kind = Kind {
     name: "plain",
-    schema: false,
+    generate: &[],
+    described: "without schema",
     events: 5_000_000,
-    incumbent_events: 1_000_000,
-    events_per_s: 200_000.0,
-    cpu_us: 3.3,
-    times_json: 3.0,
-    times_orjson: 2.0,
+    asked: Some(Asked {
+        events_per_s: 200_000.0,
+        cpu_us: 3.3,
+        times_json: 3.0,
+        times_orjson: 2.0,
+        incumbent_events: 1_000_000,
+    }),
 };
 
 /// With the schema in every record.
 pub(crate) const SCHEMA: Kind = Kind {
     name: "schema",
-    schema: true,
+    generate: &["--schema"],
+    described: "with schema",
     events: 1_500_000,
-    incumbent_events: 400_000,
-    events_per_s: 120_000.0,
-    cpu_us: 5.2,
-    times_json: 6.0,
-    times_orjson: 3.5,
+    asked: Some(Asked {
+        events_per_s: 120_000.0,
+        cpu_us: 5.2,
+        times_json: 6.0,
+        times_orjson: 3.5,
+        incumbent_events: 400_000,
+    }),
+};
+
+/// Schemas off, with the headers that Debezium 3 adds by default: what they cost.
+pub(crate) const HEADERS: Kind = Kind {
+    name: "headers",
+    generate: &["--headers"],
+    described: "without schema, with Debezium's four context headers",
+    events: 1_500_000,
+    asked: None,
 };
 
 const RSS_MB_MAX: f64 = 400.0;
@@ -60,8 +83,12 @@ struct Round {
     dabi: Run,
     clickhouse_cpu: Duration,
     kafka_cpu: Duration,
-    json: incumbent::Answer,
-    orjson: incumbent::Answer,
+    incumbents: Option<Incumbents>,
+}
+
+struct Incumbents {
+    json: Answer,
+    orjson: Answer,
 }
 
 /// Fills a topic, then works it off again and again.
@@ -69,10 +96,7 @@ pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>>
     let topic = format!("{}.shop.order_items", kind.name);
     let (events, seed) = (bench.events(kind.events), 1);
     let mut generator = bench.generator(&topic);
-    generator.args(["--events", &events.to_string(), "--seed", &seed.to_string()]);
-    if kind.schema {
-        generator.arg("--schema");
-    }
+    generator.args(["--events", &events.to_string(), "--seed", &seed.to_string()]).args(kind.generate);
     Process::start("generate", generator, &bench.data)?.wait()?;
 
     let rows = star_rows(seed, events);
@@ -118,19 +142,22 @@ fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> a
     drop(clickhouse);
     eprintln!("  {}: {:?} wall, {:?} CPU", kind.name, dabi.wall, dabi.cpu);
 
-    let events = bench.events(kind.incumbent_events);
-    let incumbent = |parser: &str| {
-        let out = folder.join(parser);
-        let script = Path::new("bench/incumbent.py");
-        incumbent::run(&arguments.python, script, bench.kafka.brokers(), topic, parser, events, &out)
-    };
+    let incumbents = kind.asked.as_ref().map(|asked| incumbents(bench, asked, topic, folder)).transpose()?;
     Ok(Round {
         dabi,
         clickhouse_cpu: after[0].cpu - before[0].cpu,
         kafka_cpu: after[1].cpu - before[1].cpu,
-        json: incumbent("json")?,
-        orjson: incumbent("orjson")?,
+        incumbents,
     })
+}
+
+fn incumbents(bench: &Bench, asked: &Asked, topic: &str, folder: &Path) -> anyhow::Result<Incumbents> {
+    let run = |parser: &str| {
+        let (python, script) = (&bench.arguments.python, Path::new("bench/incumbent.py"));
+        let events = bench.events(asked.incumbent_events);
+        incumbent::run(python, script, bench.kafka.brokers(), topic, parser, events, &folder.join(parser))
+    };
+    Ok(Incumbents { json: run("json")?, orjson: run("orjson")? })
 }
 
 fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Figure> {
@@ -138,44 +165,51 @@ fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Fig
     let count = events as f64;
     let per_event = |duration: Duration| duration.as_secs_f64() * 1e6 / count;
     let middle = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value));
-    let schema = if kind.schema { "with" } else { "without" };
     let conditions = format!(
-        "{events} events {schema} schema, 3 partitions, lz4; lake on local disk, one stateless transform of 12 columns; \
-         {}; median of {}",
+        "{events} events {}, 3 partitions, lz4; lake on local disk, one stateless transform of 12 columns; {}; \
+         median of {}",
+        kind.described,
         bench.machine,
         rounds.len()
     );
     let figure =
         |name: &str, value: f64, unit| Figure::new(format!("{}.{name}", kind.name), value, unit, &conditions);
 
-    let cpu_us = middle(&|round| per_event(round.dabi.cpu));
-    let events_per_s = middle(&|round| count / round.dabi.wall.as_secs_f64());
-    let mut figures = vec![
-        figure("events_per_s", events_per_s, "events/s").should(Target::AtLeast(kind.events_per_s)),
-        figure("cpu", cpu_us, "µs/event").should(Target::AtMost(kind.cpu_us)),
-    ];
-    let stages: Vec<Vec<(String, f64)>> = rounds.iter().map(|round| stages(&round.dabi)).collect();
-    for (name, _) in stages.first().into_iter().flatten() {
-        let of_stage = stages.iter().flatten().filter(|(stage, _)| stage == name).map(|(_, us)| *us);
-        figures.push(figure(&format!("cpu.{name}"), median(of_stage), "µs/event"));
+    let mut events_per_s =
+        figure("events_per_s", middle(&|round| count / round.dabi.wall.as_secs_f64()), "events/s");
+    let mut cpu = figure("cpu", middle(&|round| per_event(round.dabi.cpu)), "µs/event");
+    let mut compared = Vec::new();
+    if let Some(asked) = &kind.asked {
+        for (parser, times, answer) in [
+            ("json", asked.times_json, (|ours| &ours.json) as fn(&Incumbents) -> &Answer),
+            ("orjson", asked.times_orjson, |ours| &ours.orjson),
+        ] {
+            let of = |value: fn(&Answer) -> f64| {
+                median(rounds.iter().filter_map(|round| Some(value(answer(round.incumbents.as_ref()?)))))
+            };
+            let cost = figure(&format!("cpu_to_python_{parser}"), cpu.value, "µs/event");
+            compared.push(cost.against(of(|answer| answer.cpu_us_per_event)).should(Target::AtLeast(times)));
+            let pace = figure(&format!("events_per_s_to_python_{parser}"), events_per_s.value, "events/s");
+            compared.push(pace.over(of(|answer| answer.events_per_s)));
+        }
+        events_per_s = events_per_s.should(Target::AtLeast(asked.events_per_s));
+        cpu = cpu.should(Target::AtMost(asked.cpu_us));
     }
+    let mut figures = vec![events_per_s, cpu];
+    let stages: Vec<(String, f64)> = rounds.iter().flat_map(|round| stages(&round.dabi)).collect();
+    for stage in stages.iter().map(|(stage, _)| stage).collect::<BTreeSet<_>>() {
+        let of_stage = stages.iter().filter(|(other, _)| other == stage).map(|(_, us)| *us);
+        figures.push(figure(&format!("cpu.{stage}"), median(of_stage), "µs/event"));
+    }
+    figures.extend(compared);
     figures.extend([
-        figure("cpu_to_python_json", cpu_us, "µs/event")
-            .against(middle(&|round| round.json.cpu_us_per_event))
-            .should(Target::AtLeast(kind.times_json)),
-        figure("cpu_to_python_orjson", cpu_us, "µs/event")
-            .against(middle(&|round| round.orjson.cpu_us_per_event))
-            .should(Target::AtLeast(kind.times_orjson)),
-        figure("events_per_s_to_python_json", events_per_s, "events/s")
-            .over(middle(&|round| round.json.events_per_s)),
-        figure("events_per_s_to_python_orjson", events_per_s, "events/s")
-            .over(middle(&|round| round.orjson.events_per_s)),
         figure("cpu.clickhouse_process", middle(&|round| per_event(round.clickhouse_cpu)), "µs/event"),
         figure("cpu.kafka_process", middle(&|round| per_event(round.kafka_cpu)), "µs/event"),
         figure("start", middle(&|round| round.dabi.start.as_secs_f64()), "s"),
         figure("lake", middle(&|round| bytes(round.dabi.lake_bytes) / count), "B/event"),
     ]);
-    let rss = figure("rss_max", middle(&|round| bytes(round.dabi.rss_bytes_max) / 1e6), "MB");
+    let rss_max = rounds.iter().map(|round| round.dabi.rss_bytes_max).max().unwrap_or(0);
+    let rss = figure("rss_max", bytes(rss_max) / 1e6, "MB");
     figures.push(if events >= RSS_BACKLOG { rss.should(Target::AtMost(RSS_MB_MAX)) } else { rss });
     figures
 }
