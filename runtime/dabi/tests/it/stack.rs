@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
 use crate::support::kafka::Kafka;
 use crate::support::minio::Minio;
@@ -76,6 +77,19 @@ fn minio_keeps_its_objects_and_puts_conditionally() {
     minio.server.restart();
     let stored = block_on(async { store.get(&path).await?.bytes().await }).unwrap();
     assert_eq!(stored.as_ref(), b"one");
+}
+
+#[test]
+fn clickhouse_keeps_its_rows_through_kill_and_restart() {
+    let mut clickhouse = ClickHouse::start();
+    clickhouse.query("CREATE DATABASE star");
+    clickhouse.query("CREATE TABLE star.t (k UInt64, v String) ENGINE = MergeTree ORDER BY k");
+    clickhouse.query("INSERT INTO star.t VALUES (1, 'why?'), (2, 'b')");
+
+    clickhouse.server.kill();
+    clickhouse.server.restart();
+    assert_eq!(clickhouse.query("SELECT * FROM star.t ORDER BY k"), "1\twhy?\n2\tb\n");
+    clickhouse.server.stop();
 }
 
 #[test]
