@@ -6,7 +6,9 @@
 //! events on the main queue and its messages on the consumer queue.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rdkafka::client::Client;
@@ -27,9 +29,47 @@ impl ClientContext for Context {}
 
 /// A consumer with its two queues.
 pub(super) struct Consumer {
-    // Dropped before `client`, to which it belongs.
-    queue: Queue,
-    client: Client<Context>,
+    queue: ManuallyDrop<Queue>,
+    client: ManuallyDrop<Client<Context>>,
+}
+
+/// How long an ending client is waited for.
+const END_WITHIN: Duration = Duration::from_secs(3);
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // SAFETY: the queue goes before its client, and is not touched again.
+        unsafe { ManuallyDrop::drop(&mut self.queue) };
+        let ending = Ending(self.client.native_ptr());
+        let (done, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
+            ending.run();
+            // Nobody listens any more where it took too long.
+            let _ = done.send(());
+        });
+        // A request that a silent broker has taken holds the client up for a
+        // minute: then it is left to its thread, so that dabi can stop.
+        if thread.is_err() || ended.recv_timeout(END_WITHIN).is_err() {
+            tracing::debug!("the Kafka client ends in the background: a broker owes it an answer");
+        }
+    }
+}
+
+/// A client whose queues are gone, on its way to the thread that ends it.
+struct Ending(*mut sys::rd_kafka_t);
+
+// SAFETY: librdkafka lets any thread destroy a client.
+unsafe impl Send for Ending {}
+
+impl Ending {
+    fn run(self) {
+        // `Client` itself would first close the consumer, and wait for group
+        // offsets that cannot be sent, for ever. There is no group to leave.
+        // SAFETY: called once, and by nobody else: the client's Rust half is
+        // never dropped. Its context stays behind, a few hundred bytes, for
+        // callbacks that still run.
+        unsafe { sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
+    }
 }
 
 struct Queue(NonNull<sys::rd_kafka_queue_t>);
@@ -64,7 +104,7 @@ impl Consumer {
         // SAFETY: the client is alive; the reference is given back by `Queue`.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_get_consumer(client.native_ptr()) })
             .ok_or_else(|| KafkaError::ClientCreation("it has no consumer queue".to_owned()))?;
-        Ok(Self { queue: Queue(queue), client })
+        Ok(Self { queue: ManuallyDrop::new(Queue(queue)), client: ManuallyDrop::new(client) })
     }
 
     /// Metadata and watermarks.

@@ -173,13 +173,15 @@ pub enum InvalidKafkaSettings {
 }
 
 /// Properties that carry the promise, each with the reason.
-const OWNED: [(&str, &str); 16] = [
+const OWNED: [(&str, &str); 18] = [
     ("bootstrap.servers", "set kafka.brokers"),
     ("metadata.broker.list", "set kafka.brokers"),
     ("group.id", "set kafka.group"),
     ("group.instance.id", "dabi assigns partitions itself"),
     ("group.protocol", "dabi assigns partitions itself"),
     ("partition.assignment.strategy", "dabi assigns partitions itself"),
+    ("session.timeout.ms", "dabi assigns partitions itself"),
+    ("heartbeat.interval.ms", "dabi assigns partitions itself"),
     ("enable.auto.commit", "a position advances only when it is durable"),
     ("auto.commit.enable", "a position advances only when it is durable"),
     ("enable.auto.offset.store", "a position advances only when it is durable"),
@@ -253,6 +255,10 @@ impl KafkaSettings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
+            // There is no session; this is how long a group offset that cannot
+            // be sent keeps the client from ending.
+            .set("session.timeout.ms", "2000")
+            .set("heartbeat.interval.ms", "500")
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true")
             .set("allow.auto.create.topics", "false");

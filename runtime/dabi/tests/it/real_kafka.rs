@@ -261,13 +261,32 @@ fn an_outage_loses_and_doubles_nothing() {
     wait_until("all is read", WAIT, || poll(&mut source, Duration::from_millis(100)) >= sent);
     assert_eq!(poll(&mut source, Duration::from_secs(1)), sent);
     assert!(source.is_reachable());
+}
 
-    // Whoever stops dabi in an outage need not wait for Kafka.
+#[test]
+fn in_an_outage_the_source_ends_without_kafka() {
+    let mut kafka = Kafka::start();
+    kafka.create_topic("t", 1);
+    write(&producer(&kafka), "t", 0, ["1".to_owned()]);
+    let connect = || {
+        let mut source = Source::connect(&settings(&kafka, &["t"]), &Position::default()).expect("connects");
+        read(&mut source, 1);
+        source
+    };
+    let (in_silence, in_absence) = (connect(), connect());
+    let end = |mut source: Source| {
+        let position = source.position().clone();
+        source.commit_mirror(&position);
+        source.poll(1, Duration::from_secs(2)).expect("never fails in an outage");
+        let asked = Instant::now();
+        drop(source);
+        asked.elapsed()
+    };
+    kafka.server.pause();
+    let silent = end(in_silence);
+    kafka.server.resume();
     kafka.server.kill();
-    let position = source.position().clone();
-    source.commit_mirror(&position);
-    source.poll(1, Duration::from_secs(2)).expect("never fails in an outage");
-    let asked = Instant::now();
-    drop(source);
-    assert!(asked.elapsed() < Duration::from_secs(6), "stopping took {:?}", asked.elapsed());
+    let absent = end(in_absence);
+    let limit = Duration::from_secs(8);
+    assert!(silent < limit && absent < limit, "paused: {silent:?}, killed: {absent:?}");
 }
