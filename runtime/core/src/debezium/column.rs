@@ -100,6 +100,11 @@ impl Column {
         self.nulls.len()
     }
 
+    /// Do its values vary in length?
+    pub(super) fn has_text(&self) -> bool {
+        matches!(self.values, Values::Bytes(..) | Values::List(..))
+    }
+
     /// Bytes of variable length held so far.
     pub(super) fn text_bytes(&self) -> usize {
         match &self.values {

@@ -16,7 +16,7 @@ use super::meta::{self, Header, Meta};
 use super::open_batch::{Misfit, Row};
 use super::refusal::{Fault, Refusal, quote};
 use super::tally::Tally;
-use super::template::{Lesson, Subject, Templates, Values};
+use super::template::{Found, Lesson, Subject, Templates, Values};
 use super::{Decoded, Record, Skip};
 use crate::change::Op;
 use crate::position::Topic;
@@ -149,13 +149,12 @@ impl TopicDecoder {
     /// The fast way: see [`super::template`].
     fn guided<'a>(&mut self, subject: &Subject<'_, 'a>, values: &mut Values<'a>) -> Guided {
         let Some(found) = self.templates.find(subject, values) else { return Guided::Unknown };
-        let Ok(header) = found.meta.header() else { return Guided::Doubt };
+        let Some(Found { after, before, meta }) = values.found(found) else { return Guided::Doubt };
+        let Ok(header) = meta.header() else { return Guided::Doubt };
         let (row, before) = match header.op {
-            Op::Delete if !found.flattened && found.before => (&mut values.before, None),
-            Op::Create | Op::Update | Op::Read if found.after => {
-                (&mut values.after, found.before.then_some(&mut values.before[..]))
-            }
-            Op::Delete if found.flattened => (&mut values.after, None),
+            Op::Delete if !found.flattened && found.before => (before, None),
+            Op::Create | Op::Update | Op::Read if found.after => (after, found.before.then_some(before)),
+            Op::Delete if found.flattened => (after, None),
             _ => return Guided::Doubt,
         };
         let layout = self.layouts.get(found.layout);

@@ -33,7 +33,8 @@ pub(super) enum Slot {
     Table,
 }
 
-const SLOTS: usize = Slot::Table as usize + 1;
+/// How many fields there are.
+pub(super) const SLOTS: usize = Slot::Table as usize + 1;
 
 /// The fields of one event as sent.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,10 @@ impl<'a> Meta<'a> {
 
     pub(super) fn flattened() -> Self {
         Self { flattened: true, values: [Lexeme::ABSENT; SLOTS] }
+    }
+
+    pub(super) fn of(flattened: bool, values: [Lexeme<'a>; SLOTS]) -> Self {
+        Self { flattened, values }
     }
 
     pub(super) fn is_flattened(&self) -> bool {

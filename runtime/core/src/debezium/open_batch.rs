@@ -70,11 +70,14 @@ pub(super) struct OpenBatch {
     snapshot: Optional<i8>,
     offsets: Vec<i64>,
     timestamps_ms: Optional<i64>,
-    /// names, by row; the rows without any are not in it
+    /// columns, by row; the rows without any are not in it
     unavailable: Vec<(usize, Vec<usize>)>,
-    newkey: Column,
-    oldkey: Column,
+    newkeys: Sparse,
+    oldkeys: Sparse,
     fixed_bytes: usize,
+    /// columns that hold text
+    text_places: Vec<usize>,
+    text_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -108,7 +111,7 @@ fn append<'a>(columns: &mut [Column], values: &[Lexeme<'a>], rows: usize) -> Res
 
 impl OpenBatch {
     pub(super) fn new(id: LayoutId, layout: &Layout, partition: i32) -> Self {
-        Self {
+        let mut this = Self {
             layout: id,
             partition,
             columns: layout.columns.iter().map(|column| Column::new(&column.ty)).collect(),
@@ -123,10 +126,19 @@ impl OpenBatch {
             offsets: Vec::new(),
             timestamps_ms: Optional::default(),
             unavailable: Vec::new(),
-            newkey: Column::new(&WireType::Text),
-            oldkey: Column::new(&WireType::Text),
+            newkeys: Sparse::default(),
+            oldkeys: Sparse::default(),
             fixed_bytes: META_BYTES + layout.fixed_bytes(),
-        }
+            text_places: Vec::new(),
+            text_bytes: 0,
+        };
+        this.find_text_places();
+        this
+    }
+
+    fn find_text_places(&mut self) {
+        let places = self.columns.iter().enumerate().filter(|(_, column)| column.has_text());
+        self.text_places = places.map(|(place, _)| place).collect();
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -135,9 +147,7 @@ impl OpenBatch {
 
     /// Memory that the rows take; an estimate.
     pub(super) fn bytes(&self) -> usize {
-        let text = |columns: &[Column]| columns.iter().map(Column::text_bytes).sum::<usize>();
-        let before = self.before.as_ref().map_or(0, |before| text(&before.columns));
-        self.rows() * self.fixed_bytes + text(&self.columns) + before
+        self.rows() * self.fixed_bytes + self.text_bytes
     }
 
     /// Can `row` follow, or must the batch be closed first?
@@ -161,6 +171,7 @@ impl OpenBatch {
         {
             column.retype(ty);
         }
+        self.find_text_places();
     }
 
     /// Appends a row.
@@ -175,6 +186,11 @@ impl OpenBatch {
             return Err(misfit);
         }
         self.append_meta(row);
+        let bytes = |columns: &[Column]| -> usize {
+            self.text_places.iter().filter_map(|place| columns.get(*place)).map(Column::text_bytes).sum()
+        };
+        self.text_bytes =
+            bytes(&self.columns) + self.before.as_ref().map_or(0, |before| bytes(&before.columns));
         Ok(())
     }
 
@@ -211,13 +227,14 @@ impl OpenBatch {
             })
         });
         self.snapshot.push(snapshot);
+        let at = self.offsets.len();
         if !row.unavailable.is_empty() {
-            self.unavailable.push((self.offsets.len(), row.unavailable.to_vec()));
+            self.unavailable.push((at, row.unavailable.to_vec()));
         }
+        self.newkeys.0.extend(row.newkey.map(|key| (at, key.into())));
+        self.oldkeys.0.extend(row.oldkey.map(|key| (at, key.into())));
         self.offsets.push(row.offset);
         self.timestamps_ms.push(row.timestamp_ms);
-        self.newkey.append_text(row.newkey);
-        self.oldkey.append_text(row.oldkey);
     }
 
     /// The batch; `None` without rows. `with_before` if the topic has ever had
@@ -247,8 +264,8 @@ impl OpenBatch {
             Arc::new(Int64Array::from(self.offsets)),
             Arc::new(self.timestamps_ms.finish::<TimestampMillisecondType>().with_timezone("UTC")),
             unavailable_array(&self.unavailable, layout, rows),
-            self.newkey.finish(),
-            self.oldkey.finish(),
+            self.newkeys.finish(rows),
+            self.oldkeys.finish(rows),
         ]);
         let batch = RecordBatch::try_new(schema, arrays)
             .expect("every array is of the schema's type and of `rows` rows");
@@ -295,6 +312,20 @@ fn unavailable_array(unavailable: &[(usize, Vec<usize>)], layout: &Layout, rows:
     let item = Arc::new(Field::new_list_field(DataType::Utf8, true));
     let names = Arc::new(StringArray::from(names));
     Arc::new(ListArray::new(item, OffsetBuffer::from_lengths(lengths), names, nulls.build()))
+}
+
+/// Text that few rows have, by row.
+#[derive(Debug, Default)]
+struct Sparse(Vec<(usize, Box<str>)>);
+
+impl Sparse {
+    fn finish(&self, rows: usize) -> ArrayRef {
+        let mut texts = vec![None; rows];
+        for (row, text) in &self.0 {
+            texts[*row] = Some(&**text);
+        }
+        Arc::new(StringArray::from(texts))
+    }
 }
 
 /// Values of which some are null.

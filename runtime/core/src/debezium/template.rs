@@ -17,7 +17,7 @@ use super::Record;
 use super::connect::ValueSchema;
 use super::json::Lexeme;
 use super::layout::{Layout, LayoutId};
-use super::meta::{Meta, Slot};
+use super::meta::{Meta, SLOTS};
 use super::scan::Scanner;
 
 /// How many shapes of a topic are remembered.
@@ -36,18 +36,11 @@ struct Step {
 
 #[derive(Clone, Copy, Debug)]
 enum Then {
-    Value(Target),
+    /// a value, and the place it goes to among the [`Values`]
+    Value(usize),
     /// null, and on with step `end`; else an object, by the steps that follow
     Optional(Part, usize),
     Nothing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    After(usize),
-    Before(usize),
-    Meta(Slot),
-    Ignored,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,31 +96,48 @@ pub(super) struct Lesson {
     pub(super) has_row: bool,
 }
 
-/// The values that a template found, by column.
-#[derive(Debug)]
-pub(super) struct Match<'a> {
+/// That a template matched, and which images it found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Match {
     pub(super) layout: LayoutId,
-    pub(super) meta: Meta<'a>,
     pub(super) flattened: bool,
     pub(super) after: bool,
     pub(super) before: bool,
 }
 
-/// Where a match puts the values, by column; kept from record to record.
+/// The values of a match: those of the after-image by column, those of the
+/// before-image, the fields of [`Meta`], and one place for what is not looked at.
 #[derive(Debug, Default)]
 pub(super) struct Values<'a> {
-    pub(super) after: Vec<Lexeme<'a>>,
-    pub(super) before: Vec<Lexeme<'a>>,
+    all: Vec<Lexeme<'a>>,
 }
 
-impl Values<'_> {
+/// The values of a match, apart.
+#[derive(Debug)]
+pub(super) struct Found<'v, 'a> {
+    pub(super) after: &'v mut [Lexeme<'a>],
+    pub(super) before: &'v mut [Lexeme<'a>],
+    pub(super) meta: Meta<'a>,
+}
+
+impl<'a> Values<'a> {
+    fn reset(&mut self, width: usize) {
+        self.all.clear();
+        self.all.resize(2 * width + SLOTS + 1, Lexeme::ABSENT);
+    }
+
+    /// What was found; `None` before any match.
+    pub(super) fn found(&mut self, found: Match) -> Option<Found<'_, 'a>> {
+        let width = self.all.len().checked_sub(SLOTS + 1)? / 2;
+        let (after, rest) = self.all.split_at_mut(width);
+        let (before, rest) = rest.split_at_mut(width);
+        Some(Found { after, before, meta: Meta::of(found.flattened, *rest.first_chunk()?) })
+    }
+
     /// The same, empty, for another record: the memory is used again.
-    pub(super) fn recycle<'b>(self) -> Values<'b> {
-        fn recycle<'a, 'b>(mut values: Vec<Lexeme<'a>>) -> Vec<Lexeme<'b>> {
-            values.clear();
-            values.into_iter().map(|_| Lexeme::ABSENT).collect()
-        }
-        Values { after: recycle(self.after), before: recycle(self.before) }
+    pub(super) fn recycle<'b>(mut self) -> Values<'b> {
+        self.all.clear();
+        Values { all: self.all.into_iter().map(|_| Lexeme::ABSENT).collect() }
     }
 }
 
@@ -139,11 +149,7 @@ impl Templates {
     }
 
     /// Matches a record with what is known.
-    pub(super) fn find<'a>(
-        &mut self,
-        subject: &Subject<'_, 'a>,
-        values: &mut Values<'a>,
-    ) -> Option<Match<'a>> {
+    pub(super) fn find<'a>(&mut self, subject: &Subject<'_, 'a>, values: &mut Values<'a>) -> Option<Match> {
         for at in 0..self.known.len() {
             if let Some(found) = self.known[at].find(subject, values) {
                 self.known.swap(0, at);
@@ -182,7 +188,7 @@ impl Templates {
 }
 
 impl Template {
-    fn find<'a>(&self, subject: &Subject<'_, 'a>, values: &mut Values<'a>) -> Option<Match<'a>> {
+    fn find<'a>(&self, subject: &Subject<'_, 'a>, values: &mut Values<'a>) -> Option<Match> {
         let same_schema = match (&self.schema, &subject.schema) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
             (None, None) => true,
@@ -197,29 +203,18 @@ impl Template {
         Some(found)
     }
 
-    fn find_value<'a>(&self, text: &'a [u8], values: &mut Values<'a>) -> Option<Match<'a>> {
-        let meta = if self.flattened { Meta::flattened() } else { Meta::envelope() };
-        let (layout, flattened) = (self.layout, self.flattened);
-        let mut found = Match { layout, meta, flattened, after: flattened, before: false };
-        for values in [&mut values.after, &mut values.before] {
-            values.clear();
-            values.resize(self.width, Lexeme::ABSENT);
-        }
+    fn find_value<'a>(&self, text: &'a [u8], values: &mut Values<'a>) -> Option<Match> {
+        values.reset(self.width);
+        let places = values.all.as_mut_slice();
+        let mut found =
+            Match { layout: self.layout, flattened: self.flattened, after: self.flattened, before: false };
         let mut scanner = Scanner::new(text);
         let mut at = 0;
         while let Some(step) = self.value.get(at) {
             at += 1;
             scanner.literal(&step.literal)?;
             match step.then {
-                Then::Value(target) => {
-                    let value = scanner.value()?;
-                    match target {
-                        Target::After(place) => *values.after.get_mut(place)? = value,
-                        Target::Before(place) => *values.before.get_mut(place)? = value,
-                        Target::Meta(slot) => found.meta.set(slot, value),
-                        Target::Ignored => {}
-                    }
-                }
+                Then::Value(place) => *places.get_mut(place)? = scanner.value()?,
                 Then::Optional(part, end) => {
                     let present = scanner.peek()? != b'n';
                     if !present {

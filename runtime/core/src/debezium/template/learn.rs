@@ -7,10 +7,10 @@ use std::collections::HashSet;
 
 use super::super::json::Kind;
 use super::super::layout::Layout;
-use super::super::meta::Slot;
+use super::super::meta::{SLOTS, Slot};
 use super::super::scan::Scanner;
 use super::super::{envelope, flattened};
-use super::{Lesson, Part, Step, Subject, TABLE_HEADERS, Target, Template, Then};
+use super::{Lesson, Part, Step, Subject, TABLE_HEADERS, Template, Then};
 
 /// Fields of `source` that do not change from record to record: cheaper to
 /// compare than to scan. Those that name the table must not change.
@@ -45,13 +45,34 @@ struct Teacher<'t, 'a> {
 }
 
 impl Teacher<'_, '_> {
+    fn width(&self) -> usize {
+        self.layout.columns.len()
+    }
+
+    /// Places of values: see [`super::Values`].
+    fn after(&self, name: &str) -> Option<usize> {
+        self.layout.place(name, usize::MAX)
+    }
+
+    fn before(&self, name: &str) -> Option<usize> {
+        Some(self.width() + self.after(name)?)
+    }
+
+    fn meta(&self, slot: Slot) -> usize {
+        2 * self.width() + slot as usize
+    }
+
+    fn ignored(&self) -> usize {
+        2 * self.width() + SLOTS
+    }
+
     /// A key of columns of the row, and what a router adds to it.
     fn key(&self, key: &[u8]) -> Option<Vec<Step>> {
         let mut pen = Pen::new(key);
         let mut names = 0;
         pen.object(|pen, name| {
             names += usize::from(!name.starts_with(flattened::MARK));
-            pen.slot(Target::Ignored)
+            pen.slot(self.ignored())
         })?;
         (names == self.layout.key.len()).then(|| pen.finish())?
     }
@@ -64,9 +85,9 @@ impl Teacher<'_, '_> {
             telling |= TELLING.contains(&name);
             match flattened::slot(name) {
                 Some(Slot::Schema | Slot::Db | Slot::Table) => pen.constant(),
-                Some(slot) => pen.slot(Target::Meta(slot)),
-                None if name.starts_with(flattened::MARK) => pen.slot(Target::Ignored),
-                None => pen.slot(Target::After(self.layout.place(name, usize::MAX)?)),
+                Some(slot) => pen.slot(self.meta(slot)),
+                None if name.starts_with(flattened::MARK) => pen.slot(self.ignored()),
+                None => pen.slot(self.after(name)?),
             }
         })?;
         if telling && !marked {
@@ -80,24 +101,36 @@ impl Teacher<'_, '_> {
         let mut pen = Pen::new(self.subject.value);
         let mut has_source = false;
         pen.object(|pen, name| match name {
-            "before" => pen.image(Part::Before, image, |name| {
-                Some(Target::Before(self.layout.place(name, usize::MAX)?))
-            }),
-            "after" => pen
-                .image(Part::After, image, |name| Some(Target::After(self.layout.place(name, usize::MAX)?))),
+            "before" => pen.image(Part::Before, image, |name| self.before(name)),
+            "after" => pen.image(Part::After, image, |name| self.after(name)),
             "source" => {
                 has_source = true;
                 pen.object(|pen, name| match envelope::source_slot(name) {
                     _ if CONSTANTS.contains(&name) => pen.constant(),
-                    Some(slot) => pen.slot(Target::Meta(slot)),
-                    None => pen.ignored(),
+                    Some(slot) => pen.slot(self.meta(slot)),
+                    // null is taken to be so in other messages too
+                    None if pen.scanner.peek()? == b'n' => pen.constant(),
+                    None => pen.slot(self.ignored()),
                 })
             }
-            "transaction" => pen.transaction(),
-            "op" => pen.slot(Target::Meta(Slot::Op)),
-            _ => pen.slot(Target::Ignored),
+            "transaction" => self.transaction(pen),
+            "op" => pen.slot(self.meta(Slot::Op)),
+            _ => pen.slot(self.ignored()),
         })?;
         has_source.then(|| pen.finish())?
+    }
+
+    fn transaction(&self, pen: &mut Pen<'_>) -> Option<()> {
+        let value = Scanner::new(pen.scanner.rest()).value()?;
+        if value.kind != Kind::Object {
+            return pen.constant();
+        }
+        let mut inner = Pen::new(value.text);
+        inner.object(|pen, name| match envelope::transaction_slot(name) {
+            Some(slot) => pen.slot(self.meta(slot)),
+            None => pen.slot(self.ignored()),
+        })?;
+        pen.optional(Part::Transaction, inner.finish()?)
     }
 
     /// The text of the image that was sent, as the shape of both.
@@ -179,9 +212,9 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// A value of any kind.
-    fn slot(&mut self, target: Target) -> Option<()> {
-        self.write(Then::Value(target))?;
+    /// A value of any kind, that goes to a place.
+    fn slot(&mut self, place: usize) -> Option<()> {
+        self.write(Then::Value(place))?;
         self.scanner.value()?;
         self.from = self.scanner.rest();
         Some(())
@@ -192,35 +225,12 @@ impl<'a> Pen<'a> {
         self.scanner.value().map(drop)
     }
 
-    /// A value that is not looked at: where it is null, it is taken to be so in
-    /// other messages too.
-    fn ignored(&mut self) -> Option<()> {
-        match self.scanner.peek()? {
-            b'n' => self.constant(),
-            _ => self.slot(Target::Ignored),
-        }
-    }
-
     /// A row image, or null: with the shape of `image` wherever it is there.
-    fn image(&mut self, part: Part, image: &[u8], target: impl Fn(&str) -> Option<Target>) -> Option<()> {
+    fn image(&mut self, part: Part, image: &[u8], place: impl Fn(&str) -> Option<usize>) -> Option<()> {
         let mut pen = Pen::new(image);
-        pen.object(|pen, name| pen.slot(target(name)?))?;
+        pen.object(|pen, name| pen.slot(place(name)?))?;
         let body = pen.finish()?;
         self.optional(part, body)
-    }
-
-    fn transaction(&mut self) -> Option<()> {
-        let value = Scanner::new(self.scanner.rest()).value()?;
-        if value.kind != Kind::Object {
-            return self.constant();
-        }
-        let mut pen = Pen::new(value.text);
-        pen.object(|pen, name| match envelope::transaction_slot(name) {
-            Some(slot) => pen.slot(Target::Meta(slot)),
-            None => pen.slot(Target::Ignored),
-        })?;
-        let body = pen.finish()?;
-        self.optional(Part::Transaction, body)
     }
 
     fn optional(&mut self, part: Part, body: Vec<Step>) -> Option<()> {
