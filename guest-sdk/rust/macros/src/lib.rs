@@ -1,1 +1,36 @@
-//! macros
+//! The derive macros of dabi-sdk. Use them through that crate.
+//!
+//! Owns the attributes and what can be said about a row from its own text.
+//! What needs types (is this a column type? does a passed column agree with
+//! the source row?) is left to traits and constants of dabi-sdk.
+
+mod attributes;
+mod source_row;
+mod star_row;
+mod transform;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, ItemFn, parse_macro_input};
+
+/// Makes a struct a row of a source table: `#[source(table = "schema.table")]`,
+/// and on its fields `#[column(name = "…", unit = "ms")]`.
+#[proc_macro_derive(SourceRow, attributes(source, column))]
+pub fn source_row(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    source_row::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a struct a row of a star table: `#[star(table = "name")]`, and on its
+/// fields `#[key(from = "…")]` and `#[column(…)]`.
+#[proc_macro_derive(StarRow, attributes(star, key, column))]
+pub fn star_row(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    star_row::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a function the transform of this module.
+#[proc_macro_attribute]
+pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemFn);
+    transform::expand(&arguments.into(), &item).unwrap_or_else(syn::Error::into_compile_error).into()
+}

@@ -1,0 +1,21 @@
+use dabi_sdk::prelude::*;
+
+#[derive(SourceRow)]
+#[source(table = "shop.orders")]
+struct Order {
+    id: i64,
+}
+
+#[derive(StarRow)]
+#[star(table = "f_orders")]
+struct FOrder {
+    #[key]
+    id: Passed<i64>,
+}
+
+#[dabi_sdk::transform]
+fn orders(order: Order) -> FOrder {
+    FOrder { id: order.id }
+}
+
+fn main() {}
