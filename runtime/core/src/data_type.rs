@@ -63,6 +63,12 @@ impl DataType {
     /// The widest decimal of the boundary.
     pub const DECIMAL_PRECISION_MAX: u8 = 38;
 
+    /// Is it a decimal whose values fit one 64-bit word?
+    #[must_use]
+    pub fn is_decimal64(&self) -> bool {
+        matches!(self, Self::Decimal { precision, .. } if *precision <= Self::DECIMAL64_PRECISION_MAX)
+    }
+
     /// The one Arrow type that carries this type inside dabi.
     #[must_use]
     pub fn arrow(&self) -> Arrow {

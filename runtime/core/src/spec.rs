@@ -208,7 +208,6 @@ impl Spec {
         if target.key.is_empty() {
             faults.push(format!("{place}: it has no key"));
         }
-        let inputs = self.columns.len() + self.lookups.iter().map(|l| l.columns.len()).sum::<usize>();
         let mut names = BTreeSet::new();
         for column in &target.columns {
             let place = format!("{place}, column {}", column.name);
@@ -222,11 +221,7 @@ impl Spec {
             if !names.insert(column.name.as_str()) {
                 faults.push(format!("{place} is declared twice"));
             }
-            if let ColumnSource::Input(input) = column.source
-                && input >= inputs
-            {
-                faults.push(format!("{place} passes on input column {input}, but there are {inputs}"));
-            }
+            self.validate_passed(&place, column, faults);
         }
         for key in &target.key {
             match target.columns.iter().find(|column| column.name == *key) {
@@ -236,6 +231,29 @@ impl Spec {
                 }
                 Some(_) => {}
             }
+        }
+    }
+
+    /// A column passed on is the input column, so it cannot differ from it.
+    fn validate_passed(&self, place: &str, column: &TargetColumn, faults: &mut Vec<String>) {
+        let ColumnSource::Input(position) = column.source else { return };
+        let mut inputs = self.columns.iter().chain(self.lookups.iter().flat_map(|lookup| &lookup.columns));
+        let count = inputs.clone().count();
+        let Some(input) = inputs.nth(position) else {
+            faults.push(format!("{place} passes on input column {position}, but there are {count}"));
+            return;
+        };
+        if input.data_type != column.data_type {
+            faults.push(format!(
+                "{place} is {}, but passes on {}, which is read as {}; declare the same type",
+                column.data_type, input.name, input.data_type
+            ));
+        }
+        if input.nullable && !column.nullable {
+            faults.push(format!(
+                "{place} is non-null, but passes on {}, which may be null; declare both the same",
+                input.name
+            ));
         }
     }
 

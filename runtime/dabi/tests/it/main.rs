@@ -11,4 +11,5 @@ mod real_kafka;
 mod source;
 mod stack;
 mod support;
+mod transform;
 mod warehouse;

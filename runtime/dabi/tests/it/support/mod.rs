@@ -12,10 +12,12 @@
 pub(crate) mod clickhouse;
 pub(crate) mod dabi;
 pub(crate) mod fixtures;
+pub(crate) mod guests;
 pub(crate) mod kafka;
 pub(crate) mod minio;
 pub(crate) mod orders;
 pub(crate) mod process;
+pub(crate) mod sample;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;

@@ -1,0 +1,241 @@
+//! One running module in a store of its own.
+//!
+//! Invariant: after a failure the instance is spent, because wasmtime then
+//! refuses the whole store; the caller drops it and makes another.
+
+use std::time::Duration;
+
+use arrow::array::ArrayRef;
+use wasmtime::{ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
+
+use super::answer::{Applied, check_answer};
+use super::bindings::v0_1::{self, Transform, TransformPre};
+use super::module::Module;
+use super::runtime::{Runtime, TICK, thread_cpu_time};
+
+/// The most that a declaration may take when it is copied out of a module.
+const SPEC_BYTES_MAX: usize = 4 << 20;
+/// What an answer may take when it is copied out of a module: a floor, so much
+/// per row, and so much per byte that went in.
+const ANSWER_BYTES_MIN: usize = 4 << 20;
+const ANSWER_BYTES_PER_ROW: usize = 4 << 10;
+const ANSWER_BYTES_PER_INPUT_BYTE: usize = 8;
+
+/// A batch of source rows, read as the declared types.
+#[derive(Clone, Debug)]
+pub struct InputBatch {
+    /// How many rows.
+    pub rows: usize,
+    /// One array per `spec.columns` and then per column of each lookup, in the
+    /// form of `DataType::arrow`, those with `read: false` too.
+    pub columns: Vec<ArrayRef>,
+}
+
+impl InputBatch {
+    /// `length` rows from `offset` on, sharing the memory.
+    ///
+    /// # Panics
+    /// The rows are not all in the batch.
+    #[must_use]
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        let columns = self.columns.iter().map(|column| column.slice(offset, length)).collect();
+        Self { rows: length, columns }
+    }
+}
+
+/// Why a call gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyFailure {
+    /// The module trapped: a panic, an index out of bounds, a call of an import.
+    #[error("it trapped: {cause}; run the same row through a native test to see why")]
+    Trap {
+        /// What wasmtime says.
+        cause: String,
+    },
+    /// It took too long.
+    #[error("it did not end within {limit:?} of CPU time")]
+    Timeout {
+        /// How long it had.
+        limit: Duration,
+    },
+    /// It asked for more memory than it may have, and then trapped.
+    #[error("it needs more than {limit_bytes} bytes of memory")]
+    Memory {
+        /// How much it may have.
+        limit_bytes: usize,
+    },
+    /// It said itself that it failed.
+    #[error("it failed: {message}")]
+    Guest {
+        /// Its code.
+        code: String,
+        /// Its words.
+        message: String,
+    },
+    /// Its answer is not what it declared, or cannot be read.
+    #[error("its answer is not usable: {cause}")]
+    Answer {
+        /// What is wrong.
+        cause: String,
+    },
+    /// The batch is not what the module declared: a fault of dabi, not of the
+    /// module.
+    #[error("the batch does not fit the declaration: {cause}; please report this as a fault of dabi")]
+    Input {
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+impl ApplyFailure {
+    /// Short and stable, to count by.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Trap { .. } => "trap",
+            Self::Timeout { .. } => "timeout",
+            Self::Memory { .. } => "memory",
+            Self::Guest { code, .. } => code,
+            Self::Answer { .. } => "bad-answer",
+            Self::Input { .. } => "bad-input",
+        }
+    }
+}
+
+/// Limits of one store, and how the present call stands to them.
+pub(super) struct StoreState {
+    limits: StoreLimits,
+    memory_bytes_max: usize,
+    memory_refused: bool,
+    /// CPU time of the thread at which the present call ends.
+    deadline: Duration,
+}
+
+impl ResourceLimiter for StoreState {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = self.limits.memory_growing(current, desired, maximum)?;
+        self.memory_refused |= !granted;
+        Ok(granted)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.limits.table_growing(current, desired, maximum)
+    }
+}
+
+/// A running module.
+pub struct Instance {
+    module: Module,
+    store: Store<StoreState>,
+    transform: Transform,
+}
+
+impl Instance {
+    pub(super) fn new(module: Module) -> Result<Self, ApplyFailure> {
+        let limit = module.runtime().settings().call_time_max;
+        let (store, transform) = start(module.runtime(), module.pre(), limit)?;
+        Ok(Self { module, store, transform })
+    }
+
+    /// Applies the transform to a batch.
+    ///
+    /// # Errors
+    /// There is no answer; see [`ApplyFailure`]. The instance is then spent.
+    pub fn apply(&mut self, input: &InputBatch) -> Result<Applied, ApplyFailure> {
+        let limit = self.module.runtime().settings().call_time_max;
+        self.apply_within(input, limit)
+    }
+
+    pub(super) fn apply_within(
+        &mut self,
+        input: &InputBatch,
+        limit: Duration,
+    ) -> Result<Applied, ApplyFailure> {
+        let spec = self.module.spec();
+        let lowered = v0_1::lower::Batch::new(spec, input).map_err(|cause| ApplyFailure::Input { cause })?;
+        let answer_bytes_max = ANSWER_BYTES_MIN
+            .saturating_add(input.rows.saturating_mul(ANSWER_BYTES_PER_ROW))
+            .saturating_add(lowered.bytes().saturating_mul(ANSWER_BYTES_PER_INPUT_BYTE));
+        self.store.set_hostcall_fuel(answer_bytes_max);
+        let transform = &self.transform;
+        let answer = call(&mut self.store, limit, |store| {
+            lowered.with_params(|batch| transform.call_apply(store, batch))
+        })?
+        .map_err(|failure| ApplyFailure::Guest { code: failure.code, message: failure.message })?;
+        check_answer(spec, input, answer).map_err(|cause| ApplyFailure::Answer { cause })
+    }
+}
+
+/// Starts a module only to ask what it declares.
+pub(super) fn describe(
+    runtime: &Runtime,
+    pre: &TransformPre<StoreState>,
+) -> Result<v0_1::DeclaredSpec, ApplyFailure> {
+    let limit = runtime.settings().call_time_max;
+    let (mut store, transform) = start(runtime, pre, limit)?;
+    store.set_hostcall_fuel(SPEC_BYTES_MAX);
+    call(&mut store, limit, |store| transform.call_describe(store))
+}
+
+fn start(
+    runtime: &Runtime,
+    pre: &TransformPre<StoreState>,
+    limit: Duration,
+) -> Result<(Store<StoreState>, Transform), ApplyFailure> {
+    let memory_bytes_max = runtime.settings().memory_bytes_max;
+    // Not trap_on_grow_failure: a language runtime may cope with a refusal.
+    let limits = StoreLimitsBuilder::new().memory_size(memory_bytes_max).build();
+    let state = StoreState { limits, memory_bytes_max, memory_refused: false, deadline: Duration::ZERO };
+    let mut store = Store::new(runtime.engine(), state);
+    store.limiter(|state| state);
+    store.epoch_deadline_callback(|store| match store.data().deadline.saturating_sub(thread_cpu_time()) {
+        Duration::ZERO => Ok(UpdateDeadline::Interrupt),
+        left => Ok(UpdateDeadline::Continue(ticks(left))),
+    });
+    let transform = call(&mut store, limit, |store| pre.instantiate(store))?;
+    Ok((store, transform))
+}
+
+/// Runs code of the module under its deadline and tells the kinds of failure
+/// apart. The deadline counts CPU time: that the machine is busy with something
+/// else is not the module's fault.
+fn call<T>(
+    store: &mut Store<StoreState>,
+    limit: Duration,
+    code: impl FnOnce(&mut Store<StoreState>) -> wasmtime::Result<T>,
+) -> Result<T, ApplyFailure> {
+    store.data_mut().deadline = thread_cpu_time().saturating_add(limit);
+    store.data_mut().memory_refused = false;
+    store.set_epoch_deadline(ticks(limit));
+    code(store).map_err(|error| failure(&error, store.data(), limit))
+}
+
+/// Ticks of the engine's clock that are over after `time` at the earliest: one
+/// more than fit, because the present one is already running.
+fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos()).saturating_add(1);
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2)
+}
+
+fn failure(error: &wasmtime::Error, state: &StoreState, limit: Duration) -> ApplyFailure {
+    if state.memory_refused {
+        return ApplyFailure::Memory { limit_bytes: state.memory_bytes_max };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => ApplyFailure::Timeout { limit },
+        Some(trap) => ApplyFailure::Trap { cause: trap.to_string() },
+        // Not a trap of the module's code: an import that was called, or a
+        // result that points nowhere or is too big to copy.
+        None => ApplyFailure::Answer { cause: error.root_cause().to_string() },
+    }
+}
