@@ -1,1 +1,212 @@
-//! Settings: file, environment, defaults.
+//! Settings: `dabi.toml`, the environment over it, defaults below.
+//!
+//! Owns where settings come from and how they are merged. Does not own what a
+//! section means: each neighbour defines and checks its own.
+//!
+//! Invariant: an unknown key is an error that names it; a secret never prints.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::lake::LakeSettings;
+use crate::pipeline::Limits;
+use crate::source::KafkaSettings;
+use crate::transform::TransformSettings;
+use crate::warehouse::WarehouseSettings;
+use crate::web::WebSettings;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Names this pipeline in manifests, terms and `_dabi_epochs`.
+    #[serde(default = "default_pipeline")]
+    pub pipeline: String,
+    /// Where change events come from.
+    pub kafka: KafkaSettings,
+    /// Where every event lands.
+    pub lake: LakeSettings,
+    /// Where the star is kept.
+    pub warehouse: WarehouseSettings,
+    /// The functions from source rows to star rows.
+    #[serde(default)]
+    pub transforms: TransformSettings,
+    /// Bounds on memory, batches and time.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Metrics and health.
+    #[serde(default)]
+    pub web: WebSettings,
+}
+
+fn default_pipeline() -> String {
+    "dabi".to_owned()
+}
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "dabi.toml";
+
+const ENV_PREFIX: &str = "DABI_";
+const SECTIONS: [&str; 6] = ["kafka", "lake", "warehouse", "transforms", "limits", "web"];
+
+/// Why settings could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there but cannot be read.
+    #[error("read settings from {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("settings in {path}: {source}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Place and cause.
+        source: Box<toml::de::Error>,
+    },
+    /// A key is unknown, missing, or has a value of the wrong type.
+    #[error("settings (from {origin}): {}", source.message())]
+    Invalid {
+        /// The file and the environment variables that were merged.
+        origin: String,
+        /// What is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// The file that was asked for does not exist.
+    #[error(
+        "there is no settings file {0}; write one (see README.md, Settings) or name another with --config"
+    )]
+    Missing(PathBuf),
+}
+
+/// Reads `path` (or `dabi.toml` if it exists), then lays the environment over it.
+///
+/// A variable `DABI_KAFKA_BROKERS` is the key `brokers` of `[kafka]`,
+/// `DABI_PIPELINE` the key `pipeline`. A value that reads as TOML (a number, a
+/// boolean, a list) is that; anything else is a string.
+///
+/// # Errors
+/// Naming the file or variable, the key and what is wrong with it.
+pub fn load(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
+    let (table, origin) = match path {
+        Some(path) => {
+            (read(path)?.ok_or_else(|| ConfigError::Missing(path.into()))?, vec![path.display().to_string()])
+        }
+        None => match read(Path::new(DEFAULT_FILE))? {
+            Some(table) => (table, vec![DEFAULT_FILE.to_owned()]),
+            None => (toml::Table::new(), vec![format!("the environment; there is no {DEFAULT_FILE}")]),
+        },
+    };
+    merge(table, origin, environment)
+}
+
+/// Settings from variables alone, whatever files there are.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_environment(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
+    merge(toml::Table::new(), Vec::new(), environment)
+}
+
+fn merge(
+    mut table: toml::Table,
+    mut origin: Vec<String>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
+    for (name, value) in environment {
+        if overlay(&mut table, &name, &value) {
+            origin.push(name);
+        }
+    }
+    table.try_into().map_err(|source: toml::de::Error| ConfigError::Invalid {
+        origin: origin.join(", "),
+        source: source.into(),
+    })
+}
+
+fn read(path: &Path) -> Result<Option<toml::Table>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ConfigError::Read { path: path.into(), source }),
+    };
+    let table = text.parse().map_err(|source: toml::de::Error| ConfigError::Syntax {
+        path: path.into(),
+        source: source.into(),
+    })?;
+    Ok(Some(table))
+}
+
+/// Lays one environment variable over `table`; false if it is none of dabi's settings.
+fn overlay(table: &mut toml::Table, name: &str, value: &str) -> bool {
+    let Some(key) = name.strip_prefix(ENV_PREFIX).map(str::to_ascii_lowercase) else { return false };
+    if key == "pipeline" {
+        table.insert(key, toml::Value::String(value.to_owned()));
+        return true;
+    }
+    let Some((section, key)) = key.split_once('_') else { return false };
+    if !SECTIONS.contains(&section) {
+        return false;
+    }
+    let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let Some(section) = section.as_table_mut() else { return false };
+    section.insert(key.to_owned(), scalar(value));
+    true
+}
+
+fn scalar(text: &str) -> toml::Value {
+    let parsed = format!("value = {text}").parse::<toml::Table>();
+    parsed
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(environment: &[(&str, &str)], file: &str) -> Result<Settings, ConfigError> {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), file).unwrap();
+        load(Some(path.path()), environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    const FILE: &str = r#"
+        [kafka]
+        brokers = "file:9092"
+        topics = ["a"]
+        [lake]
+        url = "/tmp/lake"
+        [warehouse]
+        url = "http://localhost:8123"
+    "#;
+
+    #[test]
+    fn the_environment_lies_over_the_file() {
+        let settings = with(&[("DABI_KAFKA_BROKERS", "env:9092"), ("OTHER", "x")], FILE).unwrap();
+        assert_eq!(settings.kafka.brokers, "env:9092");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_where_it_came_from() {
+        let error = with(&[("DABI_KAFKA_BROKRES", "x")], FILE).unwrap_err().to_string();
+        assert!(error.contains("brokres") && error.contains("DABI_KAFKA_BROKRES"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let error = with(&[], "[kafka]\nbrokers='x'\ntopics=['a']\n[lake]\n").unwrap_err().to_string();
+        assert!(error.contains("url"), "{error}");
+    }
+}

@@ -1,1 +1,238 @@
 //! Logs and metrics.
+//!
+//! Owns the log format, the metrics registry and the names of the metrics.
+//! Does not own serving them (`web`).
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// for people
+    Human,
+    /// one JSON object a line
+    Json,
+}
+
+/// Starts logging to stderr; `DABI_LOG` filters (as `info,dabi::source=debug`).
+pub fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("DABI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Set once, at start; a second call (tests) finds it set and that is fine.
+    let _ = match format {
+        LogFormat::Human => {
+            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.with_ansi(ansi).with_target(false).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// A part of the pipeline whose CPU time is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelValue)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Stage {
+    Fetch,
+    Decode,
+    Lake,
+    Transform,
+    Encode,
+}
+
+/// Labels of a per-stage metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabel {
+    /// The stage.
+    pub stage: Stage,
+}
+
+/// Labels of a per-table metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TableLabel {
+    /// `schema.table` of a source, or the name of a target.
+    pub table: String,
+}
+
+/// Labels of what is counted by kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// `tombstone`, `heartbeat`, …; for dead letters stage and code.
+    pub kind: String,
+}
+
+/// Labels of a per-partition metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabel {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+}
+
+/// Labels of a per-sink metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkLabel {
+    /// `lake` or `star`.
+    pub sink: &'static str,
+}
+
+type Seconds = Counter<f64, AtomicU64>;
+
+/// Every metric, one handle each; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Records read from Kafka.
+    pub records: Counter,
+    /// Bytes of keys and values read from Kafka.
+    pub record_bytes: Counter,
+    /// Change events by source table.
+    pub events: Family<TableLabel, Counter>,
+    /// Records that are no change events, by kind.
+    pub skipped: Family<KindLabel, Counter>,
+    /// Dead letters by stage and code.
+    pub dead_letters: Family<KindLabel, Counter>,
+    /// CPU seconds by stage.
+    pub stage_cpu: Family<StageLabel, Seconds>,
+    /// Epochs made visible.
+    pub epochs: Counter,
+    /// Rows in each epoch.
+    pub epoch_rows: Histogram,
+    /// Seconds from the close of an epoch to its visibility.
+    pub epoch_seconds: Histogram,
+    /// Seconds from a record's Kafka timestamp to its visibility in the star.
+    pub latency_seconds: Histogram,
+    /// Star rows written by target, tombstones included.
+    pub star_rows: Family<TableLabel, Counter>,
+    /// Lake files committed.
+    pub lake_files: Counter,
+    /// Bytes of lake files committed.
+    pub lake_bytes: Counter,
+    /// Encoded bytes that wait for the next manifest.
+    pub lake_pending_bytes: Gauge,
+    /// Offsets between a sink's position and the end of each partition.
+    pub lag: Family<PartitionLabel, Gauge>,
+    /// 1 while a sink waits for its neighbour to come back.
+    pub waiting: Family<SinkLabel, Gauge>,
+    /// 1 for a transform that was stopped.
+    pub stopped: Family<TableLabel, Gauge>,
+    /// Bytes of events in memory, bounded by `limits.memory_bytes`.
+    pub in_flight_bytes: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything under the prefix `dabi`.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("dabi");
+        let mut this = Self {
+            registry: Arc::default(),
+            records: Counter::default(),
+            record_bytes: Counter::default(),
+            events: Family::default(),
+            skipped: Family::default(),
+            dead_letters: Family::default(),
+            stage_cpu: Family::default(),
+            epochs: Counter::default(),
+            epoch_rows: Histogram::new(exponential_buckets(1.0, 4.0, 11)),
+            epoch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            latency_seconds: Histogram::new(exponential_buckets(0.005, 1.5, 24)),
+            star_rows: Family::default(),
+            lake_files: Counter::default(),
+            lake_bytes: Counter::default(),
+            lake_pending_bytes: Gauge::default(),
+            lag: Family::default(),
+            waiting: Family::default(),
+            stopped: Family::default(),
+            in_flight_bytes: Gauge::default(),
+        };
+        registry.register("records", "Records read from Kafka", this.records.clone());
+        registry.register_with_unit(
+            "record",
+            "Key and value bytes read from Kafka",
+            Unit::Bytes,
+            this.record_bytes.clone(),
+        );
+        registry.register("events", "Change events by source table", this.events.clone());
+        registry.register("skipped_records", "Records that are no change events", this.skipped.clone());
+        registry.register("dead_letters", "Dead letters by stage and code", this.dead_letters.clone());
+        registry.register_with_unit("stage_cpu", "CPU time by stage", Unit::Seconds, this.stage_cpu.clone());
+        registry.register("epochs", "Epochs made visible", this.epochs.clone());
+        registry.register("epoch_rows", "Rows per epoch", this.epoch_rows.clone());
+        registry.register_with_unit(
+            "epoch",
+            "From an epoch's close to its visibility",
+            Unit::Seconds,
+            this.epoch_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "latency",
+            "From Kafka timestamp to visibility in the star",
+            Unit::Seconds,
+            this.latency_seconds.clone(),
+        );
+        registry.register("star_rows", "Star rows written, tombstones included", this.star_rows.clone());
+        registry.register("lake_files", "Lake files committed", this.lake_files.clone());
+        registry.register_with_unit(
+            "lake_file",
+            "Bytes of lake files committed",
+            Unit::Bytes,
+            this.lake_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "lake_pending",
+            "Encoded, waiting for the next manifest",
+            Unit::Bytes,
+            this.lake_pending_bytes.clone(),
+        );
+        registry.register("lag", "Offsets between the star and the end of the partition", this.lag.clone());
+        registry.register("waiting", "1 while a sink waits for its neighbour", this.waiting.clone());
+        registry.register("transform_stopped", "1 for a transform that was stopped", this.stopped.clone());
+        registry.register_with_unit(
+            "in_flight",
+            "Events in memory",
+            Unit::Bytes,
+            this.in_flight_bytes.clone(),
+        );
+        this.registry = Arc::new(registry);
+        this
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string");
+        text
+    }
+
+    /// Runs `work` and adds the CPU time of this thread to `stage`.
+    pub fn timed<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let start = thread_cpu_seconds();
+        let answer = work();
+        self.stage_cpu.get_or_create(&StageLabel { stage }).inc_by(thread_cpu_seconds() - start);
+        answer
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn thread_cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    #[expect(clippy::cast_precision_loss, reason = "seconds of CPU time")]
+    let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+    seconds
+}

@@ -126,6 +126,21 @@ pub enum Skip {
     DeadLetter,
 }
 
+impl Skip {
+    /// The name used in metrics and manifests.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tombstone => "tombstone",
+            Self::Heartbeat => "heartbeat",
+            Self::Transaction => "transaction",
+            Self::Message => "message",
+            Self::SchemaChange => "schema-change",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
+}
+
 /// What a [`TopicDecoder`] made of the records pushed since it was last drained.
 #[derive(Debug)]
 pub struct Decoded {

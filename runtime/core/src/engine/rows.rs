@@ -52,7 +52,7 @@ pub fn star_rows(
             };
             concat(&[live.as_ref(), dead.as_ref()])?
         };
-        columns.push(without_null_lists(cast(&column, field.data_type())?)?);
+        columns.push(without_null_lists(as_inserted(&column, field.data_type())?)?);
     }
     let events: UInt32Array =
         evaluated.origins.values().iter().chain(evaluated.tombstones.values()).copied().collect();
@@ -65,13 +65,26 @@ pub fn star_rows(
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
+/// In the type that an insert sends; the values stay the same.
+fn as_inserted(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    match (column.data_type(), data_type) {
+        (have, want) if have == want => Ok(Arc::clone(column)),
+        // A time without a zone is written as UTC: the same number.
+        (DataType::Timestamp(have, _), DataType::Timestamp(want, _)) if have == want => {
+            Ok(make_array(column.to_data().into_builder().data_type(data_type.clone()).build()?))
+        }
+        _ => cast(column, data_type),
+    }
+}
+
 /// A null list as an empty one: ClickHouse has no nullable arrays.
 fn without_null_lists(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
     let (Some(lists), true) = (column.as_list_opt::<i32>(), column.null_count() > 0) else {
         return Ok(column);
     };
-    let lengths =
-        (0..lists.len()).map(|row| if lists.is_valid(row) { lists.value_length(row) as usize } else { 0 });
+    let lengths = (0..lists.len()).map(|row| {
+        if lists.is_valid(row) { usize::try_from(lists.value_length(row)).unwrap_or(0) } else { 0 }
+    });
     let parts: Vec<ArrayRef> =
         (0..lists.len()).filter(|row| lists.is_valid(*row)).map(|row| lists.value(row)).collect();
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();

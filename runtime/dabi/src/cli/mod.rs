@@ -1,6 +1,109 @@
 //! The command line.
+//!
+//! Owns the commands, their help and the exit codes. Does not own what they do:
+//! each calls the library and prints what came of it.
 
 pub mod broker;
 pub mod capture;
+mod check;
+mod demo;
 pub mod lake;
+mod run;
 pub mod setup;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Settings};
+use crate::telemetry::{LogFormat, start_logging};
+
+/// Change events in, a ClickHouse star schema out.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    /// Settings file [default: dabi.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines look (on stderr; DABI_LOG=debug shows more)
+    #[arg(long, global = true, value_enum, default_value = "human", env = "DABI_LOG_FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  dabi demo                                   everything on embedded parts
+  dabi check                                  settings and transforms, before anything runs
+  dabi run                                    Kafka → lake and star, until stopped
+  dabi run --until-caught-up                  the same, up to the end of every partition
+  dabi lake files --table shop.orders         what DuckDB or Spark should read
+
+Exit codes: 0 done; 1 stopped by an error, which the last line explains; 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play a recorded shop through Kafka, lake, transforms and ClickHouse, all embedded
+    Demo(demo::DemoCommand),
+    /// Keep lake and star up to date with Kafka
+    Run(run::RunCommand),
+    /// Check settings and transforms, and say how each would run
+    Check,
+    /// Look into the lake
+    Lake(lake::LakeCommand),
+    /// Record topics to files and play them back
+    Capture(capture::CaptureArgs),
+    /// Run the embedded Kafka broker alone
+    Broker(broker::BrokerArgs),
+    /// Fetch what dabi needs beside its binary
+    Setup(setup::SetupCommand),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("start the async runtime")),
+    };
+    let done = runtime.block_on(dispatch(cli));
+    // A blocking call that does not end (a poll, a compile) must not keep the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let settings = || settings(cli.config.as_deref());
+    match cli.command {
+        Command::Demo(command) => demo::run(command).await,
+        Command::Run(command) => run::run(command, settings()?).await,
+        Command::Check => check::run(&settings()?).await,
+        Command::Lake(command) => lake::run(command, &settings()?.lake).await,
+        Command::Capture(command) => tokio::task::spawn_blocking(|| capture::run(command)).await?,
+        Command::Broker(command) => broker::run(command).await,
+        Command::Setup(command) => setup::run(command).await,
+    }
+}
+
+fn settings(path: Option<&std::path::Path>) -> anyhow::Result<Settings> {
+    Ok(config::load(path, std::env::vars())?)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Most of our errors tell their cause themselves.
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("error: {text}");
+    ExitCode::FAILURE
+}

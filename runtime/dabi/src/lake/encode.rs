@@ -61,6 +61,12 @@ impl Sealed {
         self.objects.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
+    /// How many files.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.objects.len()
+    }
+
     /// Change events in it.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -138,6 +144,12 @@ impl Encoder {
     pub fn due(&self, now: Instant) -> bool {
         let old = self.since.is_some_and(|since| now.duration_since(since) >= self.limits.flush_age());
         old || self.pending_bytes() >= self.limits.flush_bytes
+    }
+
+    /// When it will be due by age; `None` if nothing is held.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Instant> {
+        Some(self.since? + self.limits.flush_age())
     }
 
     /// Closes all files; `None` if nothing was appended since the last time.

@@ -1,1 +1,168 @@
-//! Tasks, queues, epochs, shutdown.
+//! The pipeline: from a source's records to both sinks, and its orderly end.
+//!
+//! ```text
+//! ingest (thread) ─► epochs ─┬─► lake lane: Parquet, manifest
+//!                            └─► evaluate ─► publish: ClickHouse, _dabi_epochs
+//! ```
+//!
+//! Owns the tasks, the queues between them, start and shutdown. Does not own
+//! what a neighbour does with its data.
+//!
+//! Invariants: every queue is bounded, in epochs or by `limits.memory_bytes`; a
+//! position advances on durability; a task that fails stops all of them, and
+//! its error is the one that is reported.
+
+mod decoders;
+mod epoch;
+mod evaluate;
+mod ingest;
+mod lake_lane;
+mod limits;
+mod star_lane;
+mod start;
+mod status;
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use self::evaluate::{EvaluateError, Failure};
+pub use self::limits::Limits;
+pub use self::start::load_transforms;
+pub use self::status::{Report, Status};
+use crate::config::Settings;
+use crate::lake::LakeError;
+use crate::source::SourceError;
+use crate::telemetry::Metrics;
+use crate::transform::{ModuleError, RuntimeError};
+use crate::warehouse::WarehouseError;
+
+/// How long the other tasks get to end after one has failed.
+const FAILED_GRACE: Duration = Duration::from_secs(3);
+
+/// Why the pipeline stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// Kafka.
+    #[error("source: {0}")]
+    Source(#[from] SourceError),
+    /// The object store, or another owner of the lake.
+    #[error("lake: {0}")]
+    Lake(#[from] LakeError),
+    /// ClickHouse.
+    #[error("warehouse: {0}")]
+    Warehouse(#[from] WarehouseError),
+    /// The WASM engine.
+    #[error(transparent)]
+    Wasm(#[from] RuntimeError),
+    /// A module that cannot be loaded.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A transform that cannot run on its source.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Modules that contradict each other or the settings.
+    #[error("{0}")]
+    Transforms(String),
+    /// A sink did not take what was read in time after a stop signal.
+    #[error(
+        "not drained {seconds} s after the stop signal ({waiting}); \
+         nothing is lost: no position has passed what was not stored, and the next start continues there"
+    )]
+    NotDrained {
+        /// `limits.shutdown_seconds`.
+        seconds: u64,
+        /// What was waited for.
+        waiting: String,
+    },
+}
+
+/// A pipeline that has not started.
+pub struct Pipeline {
+    settings: Settings,
+    metrics: Metrics,
+    status: Status,
+    finish: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Pipeline {
+    /// A pipeline with these settings. It ends once `finish` is cancelled and
+    /// every partition is read to its end; `stop` drains and ends it at once.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        metrics: Metrics,
+        status: Status,
+        finish: CancellationToken,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { settings, metrics, status, finish, stop }
+    }
+
+    /// Runs until stopped, caught up (where asked for) or broken.
+    ///
+    /// # Errors
+    /// The first error of any part; every message says what to do.
+    pub async fn run(self) -> Result<(), PipelineError> {
+        self.status.phase("starting");
+        let abort = CancellationToken::new();
+        let mut started = tokio::select! {
+            started = start::start(&self, &abort) => started?,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        self.status.phase("running");
+        let ended = self.watch(&mut started.tasks, &abort).await;
+        // Kept until here: the embedded engine serves the last inserts.
+        started.warehouse.close().await;
+        self.status.phase("stopped");
+        ended
+    }
+
+    /// Waits for every task; the first that fails stops the others.
+    async fn watch(
+        &self,
+        tasks: &mut JoinSet<Result<(), PipelineError>>,
+        abort: &CancellationToken,
+    ) -> Result<(), PipelineError> {
+        let drain = Duration::from_secs(self.settings.limits.shutdown_seconds);
+        let drained = async {
+            self.stop.cancelled().await;
+            self.status.phase("draining");
+            tokio::time::sleep(drain).await;
+        };
+        tokio::pin!(drained);
+        loop {
+            let ended = tokio::select! {
+                ended = tasks.join_next() => ended,
+                () = &mut drained => {
+                    let waiting = self.status.report().waiting.into_keys().collect::<Vec<_>>().join(", ");
+                    abort.cancel();
+                    return Err(PipelineError::NotDrained { seconds: drain.as_secs(), waiting });
+                }
+            };
+            let Some(ended) = ended else { return Ok(()) };
+            // A panic has ended the process before (see main.rs), except in tests.
+            let ended = ended.expect("no task of the pipeline panics");
+            if ended.is_err() {
+                self.stop.cancel();
+                abort.cancel();
+                let _ = timeout(FAILED_GRACE, async { while tasks.join_next().await.is_some() {} }).await;
+                return ended;
+            }
+        }
+    }
+}
+
+/// Runs `work` on the CPU pool, so that no I/O worker computes.
+pub(crate) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (answer, answered) = oneshot::channel();
+    rayon::spawn(move || {
+        // The asker is gone only when the pipeline is being torn down.
+        let _ = answer.send(work());
+    });
+    answered.await.expect("a panic on the CPU pool ends the process")
+}

@@ -16,10 +16,12 @@ mod cache;
 mod instance;
 mod module;
 mod runtime;
+mod settings;
 mod worker;
 
 pub use answer::{Applied, RowError, TargetRows};
 pub use instance::{ApplyFailure, InputBatch, Instance};
 pub use module::{Module, ModuleError, ModuleHash};
 pub use runtime::{Runtime, RuntimeError, Settings};
+pub use settings::TransformSettings;
 pub use worker::{PoisonBudget, TransformStopped, Worker};

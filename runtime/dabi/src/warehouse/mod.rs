@@ -1,3 +1,28 @@
 //! The warehouse: ClickHouse over HTTP.
+//!
+//! Owns the connection, how statements and rows are sent, what is retried, and
+//! dabi's own tables (`_dabi_epochs`, `_dead_letters`). Does not own which rows
+//! or statements there are (`dabi_core::star`, `pipeline`).
+//!
+//! Invariant: what is retried is sent again byte for byte, under the same
+//! deduplication token, until ClickHouse says that it is stored.
 
+mod client;
+mod dead_letters;
 pub mod embedded;
+mod epochs;
+mod error;
+mod insert;
+mod retry;
+mod settings;
+mod targets;
+
+pub use client::Warehouse;
+pub use dead_letters::DeadLetterRow;
+pub use epochs::EpochRecord;
+pub use error::WarehouseError;
+pub use settings::WarehouseSettings;
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

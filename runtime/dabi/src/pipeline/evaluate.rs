@@ -1,0 +1,428 @@
+//! One transform over the events of one epoch: events → star rows.
+//!
+//! Owns the order of the steps: read the declared columns, judge which events
+//! decide, call the module, set aside what fails, build the rows. Each step's
+//! rule is in `dabi_core` (`reading`, `engine`, `star`) or in `transform`.
+//!
+//! Invariant: every event that decides its key leaves, for every target, one
+//! live row or one tombstone, and if it failed also one dead letter.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_empty_array};
+use arrow::compute::{concat, take};
+use arrow::error::ArrowError;
+use dabi_core::change::ChangeBatch;
+use dabi_core::dead_letter::Stage;
+use dabi_core::engine::{EvaluatedBatch, Truncates, Verdict, Verdicts, star_rows};
+use dabi_core::fold::Truncate;
+use dabi_core::reading::{self, RowFault};
+use dabi_core::spec::{ColumnSource, Spec, Target, TargetColumn};
+use dabi_core::star::TargetTable;
+use dabi_core::version::Version;
+use rayon::prelude::*;
+
+use crate::telemetry::{Metrics, Stage as CpuStage};
+use crate::transform::{Applied, InputBatch, Module, PoisonBudget, TransformStopped, Worker};
+
+/// Rows of one call: large enough that the call costs nothing, small enough to
+/// stay in cache and to spread over the cores.
+const CALL_ROWS_MAX: usize = 10_000;
+
+/// A transform that runs.
+pub(super) struct LiveTransform {
+    module: Module,
+    /// Those that no call is using.
+    workers: Mutex<Vec<Worker>>,
+    /// The table of each target.
+    pub(super) tables: Vec<TargetTable>,
+    /// Truncates of its source table.
+    pub(super) truncates: Truncates,
+    /// Why it was stopped, if it was.
+    pub(super) stopped: Option<String>,
+    metrics: Metrics,
+}
+
+/// What one transform makes of one epoch.
+#[derive(Default)]
+pub(super) struct Output {
+    /// For each target, the rows to insert.
+    pub(super) rows: Vec<Vec<RecordBatch>>,
+    /// Truncates first seen in this epoch.
+    pub(super) truncates: Vec<Truncate>,
+    /// Events that were set aside.
+    pub(super) failures: Vec<Failure>,
+}
+
+/// An event that a transform could not use.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The event, as a batch of one row.
+    pub(super) event: ChangeBatch,
+    /// Where it failed.
+    pub(super) stage: Stage,
+    /// Short and stable.
+    pub(super) code: String,
+    /// What is wrong.
+    pub(super) message: String,
+}
+
+/// Why a transform cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// It needs the stateful engine.
+    #[error("transform {transform} needs row state, which this version of dabi does not keep: {}", reasons.join("; "))]
+    Stateful {
+        /// Its name.
+        transform: String,
+        /// Each reason.
+        reasons: Vec<String>,
+    },
+    /// A declared column can never be read from this source.
+    #[error("transform {transform}: {source}")]
+    Read {
+        /// Its name.
+        transform: String,
+        /// Which column and why.
+        source: reading::ReadError,
+    },
+    /// Its columns do not fit its tables: a defect of dabi.
+    #[error("transform {transform}: build star rows: {source}")]
+    Rows {
+        /// Its name.
+        transform: String,
+        /// Arrow's words.
+        source: ArrowError,
+    },
+}
+
+/// The declared columns of one batch.
+struct Inputs {
+    columns: Vec<ArrayRef>,
+    faults: Vec<RowFault>,
+}
+
+/// Of one batch: rows per target, and failures.
+struct Part {
+    rows: Vec<Option<RecordBatch>>,
+    failures: Vec<Failure>,
+}
+
+/// Why a call gave nothing.
+enum CallError {
+    Stopped(TransformStopped),
+    Rows(ArrowError),
+}
+
+impl From<TransformStopped> for CallError {
+    fn from(stopped: TransformStopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+impl From<ArrowError> for CallError {
+    fn from(error: ArrowError) -> Self {
+        Self::Rows(error)
+    }
+}
+
+impl Output {
+    fn add(&mut self, part: Part) {
+        for (rows, part) in self.rows.iter_mut().zip(part.rows) {
+            rows.extend(part);
+        }
+        self.failures.extend(part.failures);
+    }
+}
+
+impl LiveTransform {
+    /// A transform over `tables`, one per target of its spec.
+    pub(super) fn new(module: Module, tables: Vec<TargetTable>, metrics: Metrics) -> Self {
+        let workers = Mutex::default();
+        Self { module, workers, tables, truncates: Truncates::default(), stopped: None, metrics }
+    }
+
+    /// The loaded module.
+    pub(super) fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// What it declares.
+    pub(super) fn spec(&self) -> &Spec {
+        self.module.spec()
+    }
+
+    /// Evaluates `batches`, all of its source table and in the order of reading.
+    /// Blocks: call it from a CPU thread.
+    ///
+    /// # Errors
+    /// If the transform can never run on this source. A module that fails too
+    /// often is no error: it is marked as stopped.
+    pub(super) fn evaluate(
+        &mut self,
+        batches: &[ChangeBatch],
+        version: Version,
+    ) -> Result<Output, EvaluateError> {
+        self.check_key(batches)?;
+        let mut output = Output { rows: vec![Vec::new(); self.tables.len()], ..Output::default() };
+        output.truncates = self.truncates.learn(batches);
+        let calls: Vec<ChangeBatch> = batches.iter().flat_map(split).collect();
+        let inputs = calls.par_iter().map(|batch| self.read(batch)).collect::<Result<Vec<_>, _>>()?;
+        let key = self.key_inputs();
+        let keys: Vec<Vec<ArrayRef>> = inputs
+            .iter()
+            .map(|read| key.iter().map(|input| Arc::clone(&read.columns[*input])).collect())
+            .collect();
+        let verdicts =
+            Verdicts::judge(&calls, &keys, &self.truncates).map_err(|source| self.rows_error(source))?;
+        let budget = PoisonBudget::new(&self.module);
+        let parts = (0..calls.len()).into_par_iter().map(|index| {
+            let tombstones = verdicts.rows(index, Verdict::Tombstone);
+            let asked = verdicts.rows(index, Verdict::Evaluate);
+            self.metrics.timed(CpuStage::Transform, || {
+                self.evaluate_call(&calls[index], &inputs[index], asked, tombstones, version, &budget)
+            })
+        });
+        let parts: Result<Vec<Part>, CallError> = parts.collect();
+        match parts {
+            Ok(parts) => parts.into_iter().for_each(|part| output.add(part)),
+            Err(CallError::Stopped(stopped)) => self.stopped = Some(stopped.reason),
+            Err(CallError::Rows(source)) => return Err(self.rows_error(source)),
+        }
+        Ok(output)
+    }
+
+    /// The narrow rule needs the source's key, which only events tell.
+    fn check_key(&self, batches: &[ChangeBatch]) -> Result<(), EvaluateError> {
+        for batch in batches {
+            let fields = batch.row_fields();
+            let key: Vec<&str> = batch.key().iter().map(|column| fields[*column].name().as_str()).collect();
+            let truncate_of_unknown_table = fields.is_empty();
+            let reasons = self.spec().stateful_reasons(Some(&key));
+            if !reasons.is_empty() && !truncate_of_unknown_table {
+                return Err(EvaluateError::Stateful { transform: self.spec().name.clone(), reasons });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, batch: &ChangeBatch) -> Result<Inputs, EvaluateError> {
+        self.metrics.timed(CpuStage::Transform, || {
+            let (columns, faults) = reading::read_columns(batch, self.spec())
+                .map_err(|source| EvaluateError::Read { transform: self.spec().name.clone(), source })?;
+            Ok(Inputs { columns, faults })
+        })
+    }
+
+    fn evaluate_call(
+        &self,
+        batch: &ChangeBatch,
+        inputs: &Inputs,
+        mut asked: Vec<u32>,
+        mut tombstones: Vec<u32>,
+        version: Version,
+        budget: &PoisonBudget,
+    ) -> Result<Part, CallError> {
+        let mut failures = Vec::new();
+        for (row, fault) in worst_faults(&inputs.faults, &self.key_inputs()) {
+            let keyless = self.key_inputs().contains(&fault.column);
+            let was_asked = asked.binary_search(&row).map(|index| asked.remove(index)).is_ok();
+            let was_dead = !was_asked && tombstones.binary_search(&row).is_ok();
+            if keyless {
+                tombstones.retain(|dead| *dead != row);
+            } else if was_asked {
+                let place = tombstones.partition_point(|dead| *dead < row);
+                tombstones.insert(place, row);
+            }
+            // A column that a tombstone does not need cannot fail it.
+            if was_asked || keyless && was_dead {
+                failures.push(failure(batch, row, Stage::Read, fault.code, fault.message.clone()));
+            }
+        }
+        let applied = self.apply(batch, inputs, &asked, budget, &mut failures)?;
+        let mut rows = Vec::with_capacity(self.tables.len());
+        for (target, table) in self.tables.iter().enumerate() {
+            let (origins, columns) = self.live_rows(batch, target, table, &asked, &applied, &mut failures)?;
+            let mut dead = tombstones.clone();
+            dead.extend(missing(&asked, &origins));
+            if origins.is_empty() && dead.is_empty() {
+                rows.push(None);
+                continue;
+            }
+            let evaluated = EvaluatedBatch {
+                batch,
+                origins: &UInt32Array::from(origins),
+                columns: &columns,
+                tombstones: &UInt32Array::from(dead),
+                keys: &self.key_columns(target, inputs),
+            };
+            rows.push(Some(star_rows(&evaluated, &table.insert_schema(), version)?));
+        }
+        Ok(Part { rows, failures })
+    }
+
+    /// Calls the module for the rows `asked`; those it refuses become failures.
+    fn apply(
+        &self,
+        batch: &ChangeBatch,
+        inputs: &Inputs,
+        asked: &[u32],
+        budget: &PoisonBudget,
+        failures: &mut Vec<Failure>,
+    ) -> Result<Applied, CallError> {
+        if asked.is_empty() {
+            return Ok(Applied::default());
+        }
+        let columns = if asked.len() == batch.num_rows() {
+            inputs.columns.clone()
+        } else {
+            let rows = UInt32Array::from(asked.to_vec());
+            inputs.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?
+        };
+        let idle = self.lock_workers().pop();
+        let mut worker = idle.unwrap_or_else(|| Worker::new(self.module.clone()));
+        let applied = worker.apply_isolating(&InputBatch { rows: asked.len(), columns }, budget)?;
+        self.lock_workers().push(worker);
+        for error in &applied.errors {
+            let row = asked[error.row as usize];
+            failures.push(failure(batch, row, Stage::Transform, &error.code, error.message.clone()));
+        }
+        Ok(applied)
+    }
+
+    fn lock_workers(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rows of `batch` that have a row in this target, and its columns.
+    fn live_rows(
+        &self,
+        batch: &ChangeBatch,
+        target: usize,
+        table: &TargetTable,
+        asked: &[u32],
+        applied: &Applied,
+        failures: &mut Vec<Failure>,
+    ) -> Result<(Vec<u32>, Vec<ArrayRef>), CallError> {
+        let outputs: Vec<_> = applied.outputs.iter().filter(|output| output.target == target).collect();
+        let mut origins: Vec<u32> =
+            outputs.iter().flat_map(|output| &output.origin).map(|row| asked[*row as usize]).collect();
+        self.check_one_row_each(&origins, table)?;
+        let mut columns: Vec<ArrayRef> = match outputs.as_slice() {
+            [] => return Ok((Vec::new(), empty_columns(&self.spec().targets[target]))),
+            [output] => output.columns.clone(),
+            several => (0..several[0].columns.len())
+                .map(|column| {
+                    let parts: Vec<_> =
+                        several.iter().map(|output| output.columns[column].as_ref()).collect();
+                    concat(&parts)
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        let unfit = table.out_of_range(&columns);
+        if !unfit.is_empty() {
+            for fault in &unfit {
+                let row = origins[fault.row];
+                failures.push(failure(batch, row, Stage::Star, "out-of-range", fault.message.clone()));
+            }
+            let unfit: HashSet<usize> = unfit.iter().map(|fault| fault.row).collect();
+            let kept: UInt32Array = (0u32..)
+                .take(origins.len())
+                .filter(|index| !unfit.contains(&(*index as usize)))
+                .collect::<Vec<_>>()
+                .into();
+            origins = kept.values().iter().map(|index| origins[*index as usize]).collect();
+            columns = columns.iter().map(|column| take(column, &kept, None)).collect::<Result<_, _>>()?;
+        }
+        Ok((origins, columns))
+    }
+
+    /// The half of the narrow rule that only answers can tell.
+    fn check_one_row_each(&self, origins: &[u32], table: &TargetTable) -> Result<(), TransformStopped> {
+        let mut seen = HashSet::with_capacity(origins.len());
+        let ascending = origins.is_sorted_by(|a, b| a < b);
+        if ascending || origins.iter().all(|origin| seen.insert(*origin)) {
+            return Ok(());
+        }
+        Err(TransformStopped {
+            transform: self.spec().name.clone(),
+            reason: format!(
+                "it gave several rows of {} for one source row, which needs row state, and this version of dabi                  keeps none",
+                table.view_name()
+            ),
+        })
+    }
+
+    /// Input columns that hold the source's key.
+    fn key_inputs(&self) -> Vec<usize> {
+        let target = &self.spec().targets[0];
+        let inputs = target.key.iter().filter_map(|name| self.input_of(target, name));
+        let mut inputs: Vec<usize> = inputs.collect();
+        inputs.sort_unstable();
+        inputs
+    }
+
+    fn input_of(&self, target: &Target, column: &str) -> Option<usize> {
+        match target.columns.iter().find(|c| c.name == column)?.source {
+            ColumnSource::Input(input) => Some(input),
+            ColumnSource::Computed => None,
+        }
+    }
+
+    fn key_columns(&self, target: usize, inputs: &Inputs) -> Vec<Option<ArrayRef>> {
+        let target = &self.spec().targets[target];
+        let column = |column: &TargetColumn| {
+            let is_key = target.key.contains(&column.name);
+            is_key
+                .then(|| self.input_of(target, &column.name))
+                .flatten()
+                .map(|input| Arc::clone(&inputs.columns[input]))
+        };
+        target.columns.iter().map(column).collect()
+    }
+
+    fn rows_error(&self, source: ArrowError) -> EvaluateError {
+        EvaluateError::Rows { transform: self.spec().name.clone(), source }
+    }
+}
+
+fn empty_columns(target: &Target) -> Vec<ArrayRef> {
+    target.columns.iter().map(|column| new_empty_array(&column.data_type.arrow())).collect()
+}
+
+fn split(batch: &ChangeBatch) -> impl Iterator<Item = ChangeBatch> + '_ {
+    (0..batch.num_rows())
+        .step_by(CALL_ROWS_MAX)
+        .map(|from| batch.slice(from, CALL_ROWS_MAX.min(batch.num_rows() - from)))
+}
+
+fn failure(batch: &ChangeBatch, row: u32, stage: Stage, code: &str, message: String) -> Failure {
+    Failure { event: batch.slice(row as usize, 1), stage, code: code.to_owned(), message }
+}
+
+/// A call has at most [`CALL_ROWS_MAX`] rows.
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a row of one call")
+}
+
+/// One fault per row: one of a key column where there is one, else the first.
+fn worst_faults<'a>(faults: &'a [RowFault], key: &[usize]) -> BTreeMap<u32, &'a RowFault> {
+    let mut worst: BTreeMap<u32, &RowFault> = BTreeMap::new();
+    for fault in faults {
+        let known = worst.entry(row_number(fault.row)).or_insert(fault);
+        if key.contains(&fault.column) && !key.contains(&known.column) {
+            *known = fault;
+        }
+    }
+    worst
+}
+
+/// Those of the ascending `asked` that are not among `origins`.
+fn missing(asked: &[u32], origins: &[u32]) -> Vec<u32> {
+    if asked == origins {
+        return Vec::new();
+    }
+    let have: HashSet<u32> = origins.iter().copied().collect();
+    asked.iter().copied().filter(|row| !have.contains(row)).collect()
+}

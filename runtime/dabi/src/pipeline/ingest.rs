@@ -1,0 +1,178 @@
+//! The intake: polls the source, decodes, and closes epochs.
+//!
+//! Runs on a thread of its own, because it blocks. Owns the open epoch and the
+//! position of reading. Does not own what the sinks do with a closed epoch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dabi_core::position::Position;
+use dabi_core::version::Epoch;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::decoders::Decoders;
+use super::epoch::{Pacing, SealedEpoch, continue_from};
+use super::limits::Limits;
+use super::status::Status;
+use crate::source::{Source, SourceError};
+use crate::telemetry::{KindLabel, Metrics, PartitionLabel, Stage, TableLabel};
+
+/// Messages taken from the source at once.
+const POLL_MESSAGES_MAX: usize = 8192;
+/// How long a poll waits for a first message.
+const POLL_WAIT_MAX: Duration = Duration::from_millis(50);
+/// How long to wait for a lane that is busy before looking again.
+const LANE_WAIT: Duration = Duration::from_millis(1);
+
+/// How often Kafka's group and the lag metric are told.
+const MIRROR_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Where closed epochs go.
+pub(super) struct Lanes {
+    /// The star takes one epoch while it works on another.
+    pub(super) star: mpsc::Sender<Arc<SealedEpoch>>,
+    /// The lake takes any number: memory bounds them.
+    pub(super) lake: mpsc::UnboundedSender<Arc<SealedEpoch>>,
+    /// `limits.memory_bytes`, in KiB.
+    pub(super) memory: Arc<Semaphore>,
+}
+
+/// The intake.
+pub(super) struct Ingest {
+    /// Where records come from.
+    pub(super) source: Source,
+    /// Where epochs go.
+    pub(super) lanes: Lanes,
+    /// Bounds.
+    pub(super) limits: Limits,
+    /// What is counted.
+    pub(super) metrics: Metrics,
+    /// Where each sink begins.
+    pub(super) sink_starts: Vec<Position>,
+    /// Where reading begins.
+    pub(super) position: Position,
+    /// The number of the first epoch.
+    pub(super) first_epoch: Epoch,
+    /// For the sinks' positions.
+    pub(super) status: Status,
+    /// Once cancelled: stop at the end of every partition.
+    pub(super) finish: CancellationToken,
+    /// Stop now: close the open epoch and return.
+    pub(super) stop: CancellationToken,
+    /// For waiting on the lanes from this thread.
+    pub(super) runtime: Handle,
+    /// When Kafka's group was last told.
+    pub(super) mirrored: Instant,
+}
+
+impl Ingest {
+    /// Reads until told to stop, or until caught up. Dropping the lanes' senders
+    /// on return tells the lanes to finish.
+    ///
+    /// # Errors
+    /// If the source halts. What was read and not handed on is not lost: no
+    /// position has passed it.
+    pub(super) fn run(mut self) -> Result<(), SourceError> {
+        let mut decoders = Decoders::new(std::mem::take(&mut self.sink_starts), self.metrics.clone());
+        let mut pacing = Pacing::new(&self.limits);
+        let mut next = self.first_epoch;
+        while !self.stop.is_cancelled() {
+            self.mirror();
+            let (rows, bytes) = (decoders.rows(), decoders.bytes());
+            let full = pacing.full(rows, bytes);
+            if !full {
+                let wait =
+                    if rows == 0 { POLL_WAIT_MAX } else { pacing.wait(Instant::now()).min(POLL_WAIT_MAX) };
+                let messages =
+                    self.metrics.timed(Stage::Fetch, || self.source.poll(POLL_MESSAGES_MAX, wait))?;
+                if messages.is_empty()
+                    && self.finish.is_cancelled()
+                    && self.source.position().covers(&self.source.end_offsets()?)
+                {
+                    break;
+                }
+                self.count(&messages);
+                decoders.push(messages);
+            }
+            if !decoders.has_records() || !pacing.wait(Instant::now()).is_zero() && !full {
+                continue;
+            }
+            if self.lanes.star.capacity() == 0 {
+                // The star is busy: go on reading into the open epoch, or wait if it is full.
+                if full {
+                    std::thread::sleep(LANE_WAIT);
+                }
+                continue;
+            }
+            if !self.close(&mut decoders, next) {
+                return Ok(());
+            }
+            pacing.closed(Instant::now());
+            next = next.next();
+        }
+        self.close(&mut decoders, next);
+        Ok(())
+    }
+
+    /// Hands the open epoch to the lanes; false if they are gone (one failed).
+    fn close(&mut self, decoders: &mut Decoders, number: Epoch) -> bool {
+        if !decoders.has_records() {
+            return true;
+        }
+        let kib = u32::try_from(decoders.bytes() / 1024).unwrap_or(u32::MAX);
+        let most = u32::try_from(self.limits.memory_bytes / 1024).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.lanes.memory).acquire_many_owned(kib.clamp(1, most));
+        let Ok(memory) = self.runtime.block_on(memory) else { return false };
+        let mut decoded = self.metrics.timed(Stage::Decode, || decoders.drain());
+        for part in &mut decoded {
+            continue_from(&mut self.position, part);
+            for batch in &part.batches {
+                let label = TableLabel { table: batch.table().to_string() };
+                self.metrics.events.get_or_create(&label).inc_by(batch.num_rows() as u64);
+            }
+            for (kind, count) in &part.skipped {
+                let label = KindLabel { kind: kind.as_str().to_owned() };
+                self.metrics.skipped.get_or_create(&label).inc_by(*count);
+            }
+        }
+        let epoch = SealedEpoch {
+            number,
+            decoded,
+            position: self.position.clone(),
+            closed_at: Instant::now(),
+            _memory: memory,
+        };
+        let epoch = Arc::new(epoch);
+        // Nobody else sends to the star, so there is room: see `capacity` above.
+        self.lanes.lake.send(Arc::clone(&epoch)).is_ok() && self.lanes.star.blocking_send(epoch).is_ok()
+    }
+
+    /// Tells Kafka's group, and the lag metric, what both sinks have.
+    fn mirror(&mut self) {
+        if self.mirrored.elapsed() < MIRROR_INTERVAL {
+            return;
+        }
+        self.mirrored = Instant::now();
+        let report = self.status.report();
+        self.source.commit_mirror(&report.lake_position.meet(&report.star_position));
+        for (topic, partition, end) in self.source.cached_end_offsets().iter() {
+            let visible = report.star_position.get(topic, partition).unwrap_or_default();
+            let label = PartitionLabel { topic: topic.to_string(), partition };
+            self.metrics.lag.get_or_create(&label).set((end.0 - visible.0).max(0));
+        }
+        if self.source.is_reachable() {
+            self.status.arrived("kafka");
+        } else {
+            self.status.waiting("kafka", "no broker answers".to_owned());
+        }
+    }
+
+    fn count(&self, messages: &[crate::source::Message]) {
+        self.metrics.records.inc_by(messages.len() as u64);
+        let bytes: usize =
+            messages.iter().map(|m| m.key().map_or(0, <[u8]>::len) + m.value().map_or(0, <[u8]>::len)).sum();
+        self.metrics.record_bytes.inc_by(bytes as u64);
+    }
+}

@@ -1,0 +1,313 @@
+//! The star's lane: epochs → star rows → ClickHouse.
+//!
+//! Two tasks, so that the rows of one epoch are computed while those of the one
+//! before are inserted. Owns which events a transform gets, the order of the
+//! statements of an epoch, and the star's position. Does not own how rows are
+//! made (`evaluate`) or sent (`warehouse`).
+//!
+//! Invariant: the position of an epoch is recorded after every row of it is
+//! stored; so after a crash at any point the epoch is applied again, whole,
+//! under a higher version.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow::array::{Array, RecordBatch};
+use dabi_core::change::ChangeBatch;
+use dabi_core::fold::Truncate;
+use dabi_core::position::Position;
+use dabi_core::star::TargetTable;
+use dabi_core::version::{Epoch, Term, Version};
+use futures::future::try_join_all;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::epoch::SealedEpoch;
+use super::evaluate::{EvaluateError, Failure, LiveTransform, Output};
+use super::status::Status;
+use super::{PipelineError, on_cpu};
+use crate::telemetry::{KindLabel, Metrics, TableLabel};
+use crate::warehouse::{DeadLetterRow, EpochRecord, Warehouse};
+
+/// An epoch without change events moves the position only this often.
+const IDLE_RECORD_INTERVAL: Duration = Duration::from_secs(5);
+/// Of how many events one is measured for latency.
+const LATENCY_SAMPLE: usize = 64;
+
+/// The rows of one epoch.
+pub(super) struct StarEpoch {
+    number: Epoch,
+    position: Position,
+    inserts: Vec<Insert>,
+    truncates: Vec<(TargetTable, Truncate)>,
+    dead_letters: Vec<DeadLetterRow>,
+    record: EpochRecord,
+    rows: usize,
+    closed_at: Instant,
+    kafka_times_ms: Vec<i64>,
+    /// Keeps the epoch's share of memory until its rows are stored.
+    _epoch: Option<Arc<SealedEpoch>>,
+}
+
+struct Insert {
+    table: String,
+    batches: Vec<RecordBatch>,
+}
+
+/// What turns epochs into rows.
+pub(super) struct Evaluator {
+    /// Names the pipeline in `_dabi_epochs`.
+    pub(super) pipeline: String,
+    /// The fence of every version.
+    pub(super) term: Term,
+    /// The transforms.
+    pub(super) transforms: Vec<LiveTransform>,
+    /// Events below it are in the star already.
+    pub(super) start: Position,
+    /// Where the star stands after the last epoch that was evaluated.
+    pub(super) position: Position,
+    /// Shown to whoever asks.
+    pub(super) status: Status,
+}
+
+impl Evaluator {
+    /// Evaluates one epoch; blocks, so call it on a CPU thread.
+    ///
+    /// # Errors
+    /// If a transform can never run on its source.
+    pub(super) fn evaluate(&mut self, epoch: &Arc<SealedEpoch>) -> Result<StarEpoch, EvaluateError> {
+        let batches: Vec<ChangeBatch> =
+            epoch.decoded.iter().flat_map(|decoded| &decoded.batches).cloned().collect();
+        let batches: Vec<ChangeBatch> = batches
+            .into_iter()
+            .filter_map(|batch| match self.start.get(batch.topic(), batch.partition()) {
+                Some(start) => batch.after(start),
+                None => Some(batch),
+            })
+            .collect();
+        self.position.merge(&epoch.position);
+        let mut star = self.evaluate_batches(&batches, epoch.number)?;
+        star.closed_at = epoch.closed_at;
+        star._epoch = Some(Arc::clone(epoch));
+        Ok(star)
+    }
+
+    /// Evaluates `batches` as epoch `number`.
+    ///
+    /// # Errors
+    /// If a transform can never run on its source.
+    pub(super) fn evaluate_batches(
+        &mut self,
+        batches: &[ChangeBatch],
+        number: Epoch,
+    ) -> Result<StarEpoch, EvaluateError> {
+        let version = Version::new(self.term, number);
+        let (mut inserts, mut truncates, mut dead_letters, mut rows) =
+            (Vec::new(), Vec::new(), Vec::new(), 0);
+        for transform in self.transforms.iter_mut().filter(|transform| transform.stopped.is_none()) {
+            let own: Vec<ChangeBatch> =
+                batches.iter().filter(|batch| *batch.table() == transform.spec().source).cloned().collect();
+            if own.is_empty() {
+                continue;
+            }
+            rows += own.iter().map(ChangeBatch::num_rows).sum::<usize>();
+            let output = transform.evaluate(&own, version)?;
+            let name = transform.spec().name.clone();
+            if let Some(reason) = &transform.stopped {
+                tracing::error!(transform = name, reason, "transform stopped; the others go on");
+                self.status.transform_stopped(&name, reason.clone());
+                continue;
+            }
+            let Output { rows: by_target, truncates: fresh, failures: failed } = output;
+            for (table, batches) in transform.tables.iter().zip(by_target) {
+                truncates.extend(fresh.iter().map(|truncate| (table.clone(), *truncate)));
+                if !batches.is_empty() {
+                    inserts.push(Insert { table: table.physical_name(), batches });
+                }
+            }
+            dead_letters.extend(failed.iter().map(|failure| dead_letter(transform, failure)));
+        }
+        let kafka_times_ms = sample_times(batches);
+        Ok(StarEpoch {
+            number,
+            position: self.position.clone(),
+            inserts,
+            truncates,
+            dead_letters,
+            record: self.record(number),
+            rows,
+            closed_at: Instant::now(),
+            kafka_times_ms,
+            _epoch: None,
+        })
+    }
+
+    /// The star stands at `position`, and events below it are skipped.
+    pub(super) fn start_at(&mut self, position: Position) {
+        self.start.clone_from(&position);
+        self.position = position;
+    }
+
+    /// What `_dabi_epochs` is told once epoch `number` is stored.
+    pub(super) fn record(&self, number: Epoch) -> EpochRecord {
+        let running = self.transforms.iter().filter(|transform| transform.stopped.is_none());
+        EpochRecord {
+            pipeline: self.pipeline.clone(),
+            term: self.term,
+            epoch: number,
+            position: self.position.clone(),
+            modules: running
+                .clone()
+                .map(|t| (t.spec().name.clone(), t.module().hash().to_string()))
+                .collect(),
+            truncates: running
+                .map(|t| (t.spec().source.to_string(), t.truncates.clone()))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+}
+
+fn dead_letter(transform: &LiveTransform, failure: &Failure) -> DeadLetterRow {
+    let (event, spec) = (&failure.event, transform.spec());
+    tracing::debug!(transform = spec.name, code = failure.code, failure.message, "dead letter");
+    DeadLetterRow {
+        transform: spec.name.clone(),
+        module: transform.module().hash().to_string(),
+        source: spec.source.to_string(),
+        topic: event.topic().to_string(),
+        partition: event.partition(),
+        offset: event.span().from.0,
+        stage: failure.stage.as_str(),
+        code: failure.code.clone(),
+        message: failure.message.clone(),
+        row: as_json(event),
+    }
+}
+
+/// The event as one line of JSON, for people to look at.
+fn as_json(event: &ChangeBatch) -> String {
+    let mut line = Vec::new();
+    let written = arrow::json::LineDelimitedWriter::new(&mut line).write(event.record_batch());
+    match written {
+        Ok(()) => String::from_utf8_lossy(&line).trim_end().to_owned(),
+        Err(error) => format!("not shown: {error}"),
+    }
+}
+
+fn sample_times(batches: &[ChangeBatch]) -> Vec<i64> {
+    let every = |batch: &ChangeBatch| -> Vec<i64> {
+        let times = batch.kafka_ts();
+        (0..times.len())
+            .step_by(LATENCY_SAMPLE)
+            .filter(|row| times.is_valid(*row))
+            .map(|row| times.value(row))
+            .collect()
+    };
+    batches.iter().flat_map(every).collect()
+}
+
+/// Evaluates every epoch that arrives and hands its rows to [`publish`].
+///
+/// # Errors
+/// If a transform can never run on its source.
+pub(super) async fn evaluate(
+    mut evaluator: Evaluator,
+    mut epochs: mpsc::Receiver<Arc<SealedEpoch>>,
+    rows: mpsc::Sender<StarEpoch>,
+) -> Result<(), PipelineError> {
+    while let Some(epoch) = epochs.recv().await {
+        let star;
+        (evaluator, star) = on_cpu(move || {
+            let star = evaluator.evaluate(&epoch);
+            (evaluator, star)
+        })
+        .await;
+        // Fails only if `publish` has failed, which says why.
+        if rows.send(star?).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Stores the rows of every epoch that arrives, then its position, until the
+/// sender is gone.
+///
+/// # Errors
+/// If ClickHouse refuses for good.
+pub(super) async fn publish(
+    warehouse: Warehouse,
+    mut epochs: mpsc::Receiver<StarEpoch>,
+    status: Status,
+    metrics: Metrics,
+    abort: CancellationToken,
+) -> Result<(), PipelineError> {
+    let mut recorded_at: Option<Instant> = None;
+    let mut unrecorded: Option<EpochRecord> = None;
+    while let Some(epoch) = epochs.recv().await {
+        let idle = epoch.rows == 0 && recorded_at.is_some_and(|at| at.elapsed() < IDLE_RECORD_INTERVAL);
+        if idle {
+            unrecorded = Some(epoch.record);
+            continue;
+        }
+        store(&warehouse, &epoch, &metrics, &abort).await?;
+        warehouse.record_epoch(&epoch.record, &abort).await?;
+        (recorded_at, unrecorded) = (Some(Instant::now()), None);
+        status.star(&epoch.position);
+    }
+    if let Some(record) = unrecorded {
+        warehouse.record_epoch(&record, &abort).await?;
+        status.star(&record.position);
+    }
+    Ok(())
+}
+
+/// Stores the rows of one epoch: truncates first (they select older rows), then
+/// rows and dead letters. Its position is for the caller to record.
+///
+/// # Errors
+/// If ClickHouse refuses for good.
+pub(super) async fn store(
+    warehouse: &Warehouse,
+    epoch: &StarEpoch,
+    metrics: &Metrics,
+    abort: &CancellationToken,
+) -> Result<(), PipelineError> {
+    let version = Version::new(epoch.record.term, epoch.number);
+    for (table, truncate) in &epoch.truncates {
+        warehouse.insert_truncate_tombstones(table, *truncate, version, abort).await?;
+    }
+    let mut inserts = Vec::with_capacity(epoch.inserts.len());
+    for insert in &epoch.inserts {
+        let token = format!("{}-{}-{}", epoch.record.pipeline, insert.table, version.0);
+        inserts.push(warehouse.insert(&insert.table, insert.batches.clone(), token, abort));
+    }
+    try_join_all(inserts).await?;
+    if !epoch.dead_letters.is_empty() {
+        warehouse.insert_dead_letters(&epoch.dead_letters, version, abort).await?;
+    }
+    count(epoch, metrics);
+    Ok(())
+}
+
+fn count(epoch: &StarEpoch, metrics: &Metrics) {
+    for insert in &epoch.inserts {
+        let rows: usize = insert.batches.iter().map(RecordBatch::num_rows).sum();
+        metrics.star_rows.get_or_create(&TableLabel { table: insert.table.clone() }).inc_by(rows as u64);
+    }
+    for letter in &epoch.dead_letters {
+        let kind = format!("{}/{}", letter.stage, letter.code);
+        metrics.dead_letters.get_or_create(&KindLabel { kind }).inc();
+    }
+    metrics.epochs.inc();
+    #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+    metrics.epoch_rows.observe(epoch.rows as f64);
+    metrics.epoch_seconds.observe(epoch.closed_at.elapsed().as_secs_f64());
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
+    let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+    for time in &epoch.kafka_times_ms {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of latency")]
+        metrics.latency_seconds.observe((now_ms - time).max(0) as f64 / 1000.0);
+    }
+}

@@ -1,0 +1,127 @@
+//! The connection, and the two ways to use it: a statement, and a question.
+
+use std::sync::Arc;
+
+use clickhouse::{Client, Compression};
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::embedded::EmbeddedClickHouse;
+use super::error::WarehouseError;
+use super::retry::until_done;
+use super::settings::WarehouseSettings;
+use crate::pipeline::Status;
+
+/// A ClickHouse database; cheap to clone.
+#[derive(Clone)]
+pub struct Warehouse {
+    pub(super) client: Client,
+    pub(super) database: String,
+    pub(super) status: Status,
+    engine: Arc<Mutex<Option<EmbeddedClickHouse>>>,
+}
+
+impl Warehouse {
+    /// Connects, starting the embedded engine where the settings say so, and
+    /// creates the database and dabi's own tables. Waits for a server that is away.
+    ///
+    /// # Errors
+    /// If the engine cannot be started or the server refuses.
+    pub async fn connect(
+        settings: &WarehouseSettings,
+        status: Status,
+        stop: &CancellationToken,
+    ) -> Result<Self, WarehouseError> {
+        let client = Client::default()
+            .with_product_info("dabi", env!("CARGO_PKG_VERSION"))
+            // Arrow streams are compressed by themselves, and answers are small.
+            .with_compression(Compression::None);
+        let (client, engine) = if settings.is_embedded() {
+            let engine = EmbeddedClickHouse::start(&settings.embedded_path).await?;
+            let client =
+                client.with_url(engine.url()).with_user(engine.user()).with_password(engine.password());
+            (client, Some(engine))
+        } else {
+            let client =
+                client.with_url(&settings.url).with_user(&settings.user).with_password(&settings.password);
+            (client, None)
+        };
+        let this = Self {
+            client,
+            database: settings.database.clone(),
+            status,
+            engine: Arc::new(Mutex::new(engine)),
+        };
+        let create = format!("CREATE DATABASE IF NOT EXISTS {}", dabi_core::star::quote(&this.database));
+        this.execute(&create, "create the database", stop).await?;
+        this.create_own_tables(stop).await?;
+        Ok(this)
+    }
+
+    /// Stops the embedded engine, if there is one.
+    pub async fn close(&self) {
+        if let Some(engine) = self.engine.lock().await.take() {
+            engine.stop().await;
+        }
+    }
+
+    /// The database that holds the star.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Runs a statement that may be run again. `doing` completes "refuses to …".
+    ///
+    /// # Errors
+    /// If ClickHouse refuses it, or `stop` comes first.
+    pub async fn execute(
+        &self,
+        sql: &str,
+        doing: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        until_done(&self.status, doing, stop, || self.client.query_raw(sql).execute()).await
+    }
+
+    /// The answer to a question as ClickHouse would show it in a terminal.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses it, or `stop` comes first.
+    pub async fn shown(
+        &self,
+        sql: &str,
+        doing: &str,
+        stop: &CancellationToken,
+    ) -> Result<String, WarehouseError> {
+        let answer = until_done(&self.status, doing, stop, || {
+            let query = self.client.query_raw(sql);
+            async move { query.fetch_bytes("Vertical")?.collect().await }
+        })
+        .await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// The rows of a question, each as JSON read into `T`. 64-bit integers come
+    /// as numbers.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses it, an answer is not a `T`, or `stop` comes first.
+    pub async fn rows<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        doing: &str,
+        stop: &CancellationToken,
+    ) -> Result<Vec<T>, WarehouseError> {
+        let answer = until_done(&self.status, doing, stop, || {
+            let query =
+                self.client.query_raw(sql).with_setting("output_format_json_quote_64bit_integers", "0");
+            async move { query.fetch_bytes("JSONEachRow")?.collect().await }
+        })
+        .await?;
+        let rows = serde_json::Deserializer::from_slice(&answer).into_iter();
+        rows.collect::<Result<_, _>>()
+            .map_err(|source| WarehouseError::Answer { doing: doing.to_owned(), source })
+    }
+}

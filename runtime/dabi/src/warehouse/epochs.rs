@@ -1,0 +1,124 @@
+//! `_dabi_epochs`: how far the star is, in the star itself.
+//!
+//! Invariant: a row for an epoch is written after every row of that epoch.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dabi_core::engine::Truncates;
+use dabi_core::position::Position;
+use dabi_core::star::quote;
+use dabi_core::version::{Epoch, Term, Version};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Warehouse;
+use super::error::WarehouseError;
+
+/// dabi's own table of epochs.
+pub(super) const EPOCHS: &str = "_dabi_epochs";
+/// Epochs that are kept for readers that cut on them: a quarter of an hour at
+/// the highest rate.
+const EPOCHS_KEPT: u64 = 10_000;
+
+/// What the star is after an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochRecord {
+    /// Whose epoch.
+    pub pipeline: String,
+    /// Its term.
+    pub term: Term,
+    /// Its number.
+    pub epoch: Epoch,
+    /// Everything below is in the star.
+    pub position: Position,
+    /// SHA-256 of each running transform's module, by its name.
+    pub modules: BTreeMap<String, String>,
+    /// Known truncates by source table.
+    pub truncates: BTreeMap<String, Truncates>,
+}
+
+#[derive(Deserialize)]
+struct EpochRow {
+    term: u32,
+    epoch: u64,
+    position: String,
+    modules: String,
+    truncates: String,
+}
+
+impl Warehouse {
+    /// Records that an epoch is stored.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn record_epoch(
+        &self,
+        record: &EpochRecord,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let json = |part: Result<String, serde_json::Error>| part.expect("maps with string keys are JSON");
+        let row = serde_json::json!({
+            "pipeline": record.pipeline,
+            "term": record.term,
+            "epoch": record.epoch,
+            "position": json(serde_json::to_string(&record.position)),
+            "modules": json(serde_json::to_string(&record.modules)),
+            "truncates": json(serde_json::to_string(&record.truncates)),
+        });
+        let sql = format!(
+            "INSERT INTO {}.{EPOCHS} (pipeline, term, epoch, position, modules, truncates) FORMAT JSONEachRow",
+            quote(&self.database)
+        );
+        let token = format!("{}-{}", record.pipeline, Version::new(record.term, record.epoch).0);
+        self.send(&sql, Bytes::from(row.to_string()), &token, "record an epoch", stop).await?;
+        if record.epoch.0.is_multiple_of(EPOCHS_KEPT) {
+            self.forget_epochs(record, stop).await?;
+        }
+        Ok(())
+    }
+
+    /// The last epoch that `pipeline` recorded.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or what it has is not a record.
+    pub async fn last_epoch(
+        &self,
+        pipeline: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<EpochRecord>, WarehouseError> {
+        let doing = "tell the last epoch";
+        let sql = format!(
+            "SELECT term, epoch, position, modules, truncates FROM {}.{EPOCHS} WHERE pipeline = {} \
+             ORDER BY term DESC, epoch DESC LIMIT 1",
+            quote(&self.database),
+            super::literal(pipeline)
+        );
+        let rows: Vec<EpochRow> = self.rows(&sql, doing, stop).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let unreadable = |source| WarehouseError::Answer { doing: doing.to_owned(), source };
+        Ok(Some(EpochRecord {
+            pipeline: pipeline.to_owned(),
+            term: Term(row.term),
+            epoch: Epoch(row.epoch),
+            position: serde_json::from_str(&row.position).map_err(unreadable)?,
+            modules: serde_json::from_str(&row.modules).map_err(unreadable)?,
+            truncates: serde_json::from_str(&row.truncates).map_err(unreadable)?,
+        }))
+    }
+
+    async fn forget_epochs(
+        &self,
+        last: &EpochRecord,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let sql = format!(
+            "DELETE FROM {}.{EPOCHS} WHERE pipeline = {} AND (term, epoch) < ({}, {})",
+            quote(&self.database),
+            super::literal(&last.pipeline),
+            last.term,
+            last.epoch.0.saturating_sub(EPOCHS_KEPT)
+        );
+        self.execute(&sql, "forget old epochs", stop).await
+    }
+}

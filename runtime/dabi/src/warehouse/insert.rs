@@ -1,0 +1,87 @@
+//! Rows into a table: one Arrow stream, one block, one token.
+
+use arrow::array::RecordBatch;
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Warehouse;
+use super::error::WarehouseError;
+use super::retry::until_done;
+use crate::pipeline::on_cpu;
+
+/// What would otherwise be coerced in silence, and what makes the answer mean
+/// "stored".
+const STRICT: [(&str, &str); 6] = [
+    ("input_format_null_as_default", "0"),
+    ("input_format_arrow_allow_missing_columns", "0"),
+    ("date_time_overflow_behavior", "throw"),
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    // One block, so that the insert is stored whole or not at all.
+    ("max_insert_block_size", "1048576"),
+];
+
+impl Warehouse {
+    /// Stores `batches` (all of one schema) in `table`, whole or not at all.
+    /// Sent again after a doubtful answer, `token` keeps it from doubling.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses the rows, or `stop` comes first.
+    pub async fn insert(
+        &self,
+        table: &str,
+        batches: Vec<RecordBatch>,
+        token: String,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let Some(first) = batches.first() else { return Ok(()) };
+        let columns: Vec<String> =
+            first.schema_ref().fields().iter().map(|field| dabi_core::star::quote(field.name())).collect();
+        let sql = format!(
+            "INSERT INTO {}.{} ({}) FORMAT ArrowStream",
+            dabi_core::star::quote(&self.database),
+            dabi_core::star::quote(table),
+            columns.join(", ")
+        );
+        let body = on_cpu(move || arrow_stream(&batches)).await;
+        let body = body.map_err(|source| WarehouseError::Encode { table: table.to_owned(), source })?;
+        self.send(&sql, body, &token, &format!("store rows in {table}"), stop).await
+    }
+
+    /// Sends `body` as the data of an INSERT.
+    pub(super) async fn send(
+        &self,
+        sql: &str,
+        body: Bytes,
+        token: &str,
+        doing: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        until_done(&self.status, doing, stop, || {
+            let mut insert = self.client.insert_formatted_with(sql);
+            for (setting, value) in STRICT {
+                insert = insert.with_setting(setting, value);
+            }
+            insert = insert.with_setting("insert_deduplication_token", token);
+            let body = body.clone();
+            async move {
+                insert.send(body).await?;
+                insert.end().await
+            }
+        })
+        .await
+    }
+}
+
+fn arrow_stream(batches: &[RecordBatch]) -> Result<Bytes, arrow::error::ArrowError> {
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+    let size = batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() / 2;
+    let mut writer =
+        StreamWriter::try_new_with_options(Vec::with_capacity(size), batches[0].schema_ref(), options)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?.into())
+}

@@ -1,0 +1,110 @@
+//! Tables and views of the star: created, extended, or refused.
+
+use dabi_core::fold::Truncate;
+use dabi_core::star::{DELETED, ExistingColumn, ExistingTable, LSN, TS, TargetTable, VERSION, quote};
+use dabi_core::version::Version;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Warehouse;
+use super::error::WarehouseError;
+use super::literal;
+
+#[derive(Deserialize)]
+struct TableRow {
+    engine: String,
+    sorting_key: String,
+}
+
+#[derive(Deserialize)]
+struct ColumnRow {
+    name: String,
+    r#type: String,
+}
+
+impl Warehouse {
+    /// Creates the target's table, or adds the columns it lacks, then its view.
+    ///
+    /// # Errors
+    /// If a table is there that does not fit, with every difference.
+    pub async fn ensure_target(
+        &self,
+        table: &TargetTable,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let name = table.physical_name();
+        match self.existing_table(&name, stop).await? {
+            None => {
+                let create = table.create_table_sql(&self.database);
+                self.execute(&create, &format!("create table {name}"), stop).await?;
+            }
+            Some(existing) => {
+                for alteration in table.alterations(&self.database, &existing)? {
+                    tracing::info!(table = name, statement = alteration.0, "extending the star");
+                    self.execute(&alteration.0, &format!("extend table {name}"), stop).await?;
+                }
+            }
+        }
+        let view = table.create_view_sql(&self.database);
+        self.execute(&view, &format!("create view {}", table.view_name()), stop).await
+    }
+
+    async fn existing_table(
+        &self,
+        name: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<ExistingTable>, WarehouseError> {
+        let of =
+            |column: &str| format!("database = {} AND {column} = {}", literal(&self.database), literal(name));
+        let doing = format!("describe table {name}");
+        let tables = format!("SELECT engine, sorting_key FROM system.tables WHERE {}", of("name"));
+        let tables: Vec<TableRow> = self.rows(&tables, &doing, stop).await?;
+        let Some(table) = tables.into_iter().next() else { return Ok(None) };
+        let columns =
+            format!("SELECT name, type FROM system.columns WHERE {} ORDER BY position", of("table"));
+        let columns: Vec<ColumnRow> = self.rows(&columns, &doing, stop).await?;
+        let columns =
+            columns.into_iter().map(|c| ExistingColumn { name: c.name, sql_type: c.r#type }).collect();
+        Ok(Some(ExistingTable { engine: table.engine, sorting_key: table.sorting_key, columns }))
+    }
+
+    /// Writes a tombstone of `version` for every live row of `table` that
+    /// `truncate` covers. Done again, it finds nothing left.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn insert_truncate_tombstones(
+        &self,
+        table: &TargetTable,
+        truncate: Truncate,
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let name = table.physical_name();
+        let key: Vec<String> = table.key().iter().map(|column| quote(column)).collect();
+        let key = key.join(", ");
+        let Some(covered) = covered_by(truncate) else { return Ok(()) };
+        let qualified = table.qualified(&self.database);
+        let sql = format!(
+            "INSERT INTO {qualified} ({key}, {VERSION}, {DELETED}, {LSN}, {TS}) \
+             SELECT {key}, {}, 1, {LSN}, {TS} FROM {qualified} FINAL WHERE {DELETED} = 0 AND {covered} \
+             SETTINGS optimize_move_to_prewhere_if_final = 0",
+            version.0
+        );
+        self.execute(&sql, &format!("truncate {name}"), stop).await
+    }
+}
+
+/// [`Truncate::covers`] in SQL, over the hidden columns; `None`: nothing.
+fn covered_by(truncate: Truncate) -> Option<String> {
+    let lsn = truncate.lsn.map(|lsn| format!("{LSN} < {lsn}"));
+    let ts = truncate.ts_us.map(|ts| format!("{TS} <= fromUnixTimestamp64Micro({ts}, 'UTC')"));
+    match (lsn, ts) {
+        (Some(lsn), Some(ts)) => Some(format!(
+            "({LSN} IS NULL OR {lsn}) AND ({TS} IS NULL OR {ts}) AND NOT ({LSN} IS NULL AND {TS} IS NULL)"
+        )),
+        (Some(only), None) => Some(format!("{LSN} IS NOT NULL AND {only}")),
+        (None, Some(only)) => Some(format!("{TS} IS NOT NULL AND {only}")),
+        (None, None) => None,
+    }
+}
