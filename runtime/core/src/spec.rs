@@ -7,6 +7,8 @@
 //! Invariant: a [`Spec`] that passed [`Spec::validate`] names only columns that
 //! exist, has one column per name, and only options that dabi knows.
 
+mod options;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data_type::DataType;
@@ -103,7 +105,9 @@ pub struct Target {
     pub key: Vec<String>,
     /// References to the version of a dimension valid at a time.
     pub as_of: Vec<AsOf>,
-    /// `order`, `partition`, `ttl`, `comment`.
+    /// `order`: columns that rows are sorted by, in place of the key's order;
+    /// `partition`: a function of the key; `ttl`: `<column> + INTERVAL n DAY`;
+    /// `comment`.
     pub options: Options,
 }
 
@@ -133,7 +137,8 @@ pub struct TargetColumn {
     pub source: ColumnSource,
     /// scd2: does a change of it begin a new version?
     pub tracked: bool,
-    /// `codec`, `low-cardinality`, `enum`, `comment`.
+    /// `codec`: as ClickHouse writes it; for text `low-cardinality` = `true`,
+    /// or `enum`: its labels with commas between them; `comment`.
     pub options: Options,
 }
 
@@ -154,8 +159,6 @@ pub const BEFORE_PREFIX: &str = "_before.";
 /// The options of an input column, each with its values.
 const INPUT_OPTIONS: &[(&str, &[&str])] =
     &[("unit", &["ms", "us", "ns"]), ("decimal", &["base64", "string"]), ("bytes", &["base64", "hex"])];
-const TARGET_OPTIONS: &[&str] = &["order", "partition", "ttl", "comment", "index"];
-const TARGET_COLUMN_OPTIONS: &[&str] = &["codec", "low-cardinality", "enum", "comment"];
 const SPEC_OPTIONS: &[&str] = &["sdk"];
 
 /// A declaration that makes no sense, each fault by itself.
@@ -175,7 +178,7 @@ impl Spec {
     /// All faults at once, each naming its place.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
         let mut faults = Vec::new();
-        check_options("transform", &self.options, SPEC_OPTIONS, &mut faults);
+        options::check_known("transform", &self.options, SPEC_OPTIONS, &mut faults);
         let mut inputs = BTreeSet::new();
         for column in self.columns.iter().chain(self.lookups.iter().flat_map(|l| &l.columns)) {
             check_input_options(column, &mut faults);
@@ -201,9 +204,12 @@ impl Spec {
 
     fn validate_target(&self, target: &Target, faults: &mut Vec<String>) {
         let place = format!("target {}", target.table);
-        check_options(&place, &target.options, TARGET_OPTIONS, faults);
-        if !is_identifier(&target.table) {
-            faults.push(format!("{place}: a table name is letters, digits and _, and starts with a letter"));
+        options::check_target(&place, target, faults);
+        if target.table.starts_with('_') || !is_identifier(&target.table) || is_physical(&target.table) {
+            faults.push(format!(
+                "{place}: a table name is letters, digits and _, starts with a letter, and does not end in \
+                 __g and a number (dabi names its own tables so)"
+            ));
         }
         if target.key.is_empty() {
             faults.push(format!("{place}: it has no key"));
@@ -211,7 +217,7 @@ impl Spec {
         let mut names = BTreeSet::new();
         for column in &target.columns {
             let place = format!("{place}, column {}", column.name);
-            check_options(&place, &column.options, TARGET_COLUMN_OPTIONS, faults);
+            options::check_column(&place, column, faults);
             check_type(&place, &column.data_type, faults);
             if column.name.starts_with('_') || !is_identifier(&column.name) {
                 faults.push(format!(
@@ -279,6 +285,14 @@ impl Spec {
             if !target.as_of.is_empty() {
                 reasons.push(format!("{place} refers to dimension versions"));
             }
+            let order = target.options.get("order").map(String::as_str).unwrap_or_default();
+            let beside: Vec<&str> = options::order_columns(order)
+                .filter(|c| !c.is_empty() && !target.key.iter().any(|k| k == c))
+                .collect();
+            if !beside.is_empty() {
+                // A row that changes them must remove the one it leaves behind.
+                reasons.push(format!("{place} is sorted by {}, beside its key", beside.join(", ")));
+            }
             let mut passed = BTreeSet::new();
             for key in &target.key {
                 match self.passed_through(target, key) {
@@ -313,16 +327,10 @@ impl Spec {
     }
 }
 
-fn check_options(place: &str, options: &Options, known: &[&str], faults: &mut Vec<String>) {
-    for key in options.keys().filter(|key| !known.contains(&key.as_str())) {
-        faults.push(format!("{place}: unknown option {key:?}; known are {}", known.join(", ")));
-    }
-}
-
 fn check_input_options(column: &InputColumn, faults: &mut Vec<String>) {
     let place = format!("column {}", column.name);
     let names: Vec<&str> = INPUT_OPTIONS.iter().map(|(name, _)| *name).collect();
-    check_options(&place, &column.options, &names, faults);
+    options::check_known(&place, &column.options, &names, faults);
     for (name, values) in INPUT_OPTIONS {
         if let Some(value) = column.options.get(*name)
             && !values.contains(&value.as_str())
@@ -347,8 +355,16 @@ fn check_type(place: &str, data_type: &DataType, faults: &mut Vec<String>) {
     }
 }
 
+/// Does it read like the table of a generation?
+fn is_physical(name: &str) -> bool {
+    name.rsplit_once("__g").is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
 fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Declared types as ClickHouse types, and the Arrow types that carry them there.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use arrow::datatypes::{DataType as Arrow, Field, TimeUnit};
@@ -27,6 +28,7 @@ use crate::spec::Options;
 pub struct ClickHouseType {
     sql: String,
     insert_type: Arrow,
+    labels: Option<HashSet<String>>,
 }
 
 impl ClickHouseType {
@@ -34,10 +36,8 @@ impl ClickHouseType {
     #[must_use]
     pub fn of(data_type: &DataType, nullable: bool, options: &Options) -> Self {
         let insert_type = insert_type(data_type);
-        let sql = match (data_type, options.get("enum")) {
-            (DataType::Text, Some(labels)) => enum_type(labels),
-            _ => scalar(data_type),
-        };
+        let labels = options.get("enum").filter(|_| *data_type == DataType::Text);
+        let sql = labels.map_or_else(|| scalar(data_type), |labels| enum_type(labels));
         // An Array cannot be Nullable in ClickHouse: a null list is an empty one.
         let sql = match data_type {
             DataType::List(item) => format!("Array(Nullable({}))", scalar(item)),
@@ -50,7 +50,13 @@ impl ClickHouseType {
         } else {
             sql
         };
-        Self { sql, insert_type }
+        let labels = labels.map(|labels| labels.split(',').map(|label| label.trim().to_owned()).collect());
+        Self { sql, insert_type, labels }
+    }
+
+    /// The only texts that it holds, if it is an enum.
+    pub(super) fn labels(&self) -> Option<&HashSet<String>> {
+        self.labels.as_ref()
     }
 
     /// The Arrow type that an insert sends.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Date32Array, ListArray, StringArray, TimestampMicrosecondArray};
+use arrow::buffer::OffsetBuffer;
 
 use super::*;
 use crate::data_type::DataType;
@@ -102,12 +103,41 @@ fn every_difference_is_named_at_once() {
 }
 
 #[test]
-fn dates_outside_clickhouse_are_picked_out_row_by_row() {
+fn values_outside_clickhouse_are_picked_out_row_by_row() {
     let table = orders();
     let fine: ArrayRef = Arc::new(arrow::array::NullArray::new(4));
     let mut columns = vec![fine; 8];
     columns[5] = Arc::new(Date32Array::from(vec![-25_567, 120_529, 120_530, -25_568]));
     columns[6] = Arc::new(TimestampMicrosecondArray::from(vec![0, i64::MAX, 0, 0]).with_timezone("UTC"));
-    let rows: Vec<usize> = table.out_of_range(&columns).iter().map(|fault| fault.row).collect();
-    assert_eq!(rows, [1, 2, 3]);
+    let rows = |columns: &[ArrayRef]| -> Vec<usize> {
+        table.out_of_range(columns).iter().map(|fault| fault.row).collect()
+    };
+    assert_eq!(rows(&columns), [1, 2, 3]);
+    columns[2] = Arc::new(StringArray::from(vec!["lead", "gold", "'gold'", "bronze"]));
+    assert_eq!(rows(&columns), [0, 1, 2, 3]);
+    let message = &table.out_of_range(&columns)[0].message;
+    assert_eq!(message, r#"f_orders.tier: "lead" is none of the labels of its enum"#);
+}
+
+#[test]
+fn a_list_is_as_bad_as_its_worst_item() {
+    let table = orders();
+    let days = Date32Array::from(vec![0, 120_530, 0, -30_000, 120_531]);
+    let offsets = OffsetBuffer::from_lengths([0, 2, 1, 1, 0, 1]);
+    let field = Arc::new(Field::new_list_field(Arrow::Date32, true));
+    let lists = ListArray::new(
+        field,
+        offsets,
+        Arc::new(days),
+        Some(vec![true, true, true, true, true, false].into()),
+    );
+    let fine: ArrayRef = Arc::new(arrow::array::NullArray::new(6));
+    let mut columns = vec![fine; 8];
+    columns[7] = Arc::new(lists.clone());
+    let rows = |columns: &[ArrayRef]| -> Vec<usize> {
+        table.out_of_range(columns).iter().map(|fault| fault.row).collect()
+    };
+    assert_eq!(rows(&columns), [1, 3]);
+    columns[7] = Arc::new(lists.slice(2, 3));
+    assert_eq!(rows(&columns), [1]);
 }
