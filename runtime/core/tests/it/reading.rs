@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use dabi_core::reading::read_column;
-use dabi_fixtures::tables;
+use dabi_fixtures::{VARIANTS, tables};
 
 use crate::support::change_batches;
 
@@ -38,7 +38,7 @@ fn faults(variant: &str) -> String {
 
 #[test]
 fn what_cannot_be_read_is_known() {
-    for variant in ["schema", "plain", "flat", "opt"] {
+    for variant in VARIANTS {
         insta::assert_snapshot!(format!("faults_{variant}"), faults(variant));
     }
 }

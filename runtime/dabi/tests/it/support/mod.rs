@@ -11,7 +11,6 @@
 
 pub(crate) mod clickhouse;
 pub(crate) mod dabi;
-pub(crate) mod fixtures;
 pub(crate) mod guests;
 pub(crate) mod kafka;
 pub(crate) mod minio;
