@@ -47,8 +47,13 @@ pub(crate) fn batch_at(
 fn build(partition: i32, from: i64, len: i64, qty: DataType, change: impl Fn(Event) -> Event) -> ChangeBatch {
     let offsets = || from..from + len;
     let id = |offset: i64| offset * 16 + i64::from(partition);
-    // a spread that neither repeats nor follows the row
-    let spread = |offset: i64| (id(offset).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()) >> 20).abs();
+    // values without a pattern that an encoding could find (splitmix64)
+    let spread = |offset: i64| {
+        let mut x = id(offset).cast_unsigned().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((x ^ (x >> 31)) >> 1).cast_signed()
+    };
     let ops = [Op::Create, Op::Update, Op::Create, Op::Read, Op::Update, Op::Delete];
     let op = |offset: i64| ops[usize::try_from(offset % 6).expect("offsets are not negative")];
     let events: Vec<Event> = offsets().map(|offset| change(Event::new(op(offset), offset))).collect();
