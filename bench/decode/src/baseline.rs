@@ -52,7 +52,9 @@ struct Batch {
 impl Batch {
     fn new(shape: Shape) -> Self {
         let column = |(_, kind, _): (&str, &str, &str)| match (shape, kind) {
-            (Shape::Schemaless, "int16" | "int32" | "int64") => Column::Int64(Int64Builder::new()),
+            (Shape::Schemaless | Shape::Shuffled, "int16" | "int32" | "int64") => {
+                Column::Int64(Int64Builder::new())
+            }
             (Shape::WithSchema, "bytes") => Column::Decimal(Decimal128Builder::new()),
             (Shape::WithSchema, "int16") => Column::Int16(Int16Builder::new()),
             (Shape::WithSchema, "int32") => Column::Int32(Int32Builder::new()),

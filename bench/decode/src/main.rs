@@ -22,7 +22,7 @@ const BATCH_ROWS: usize = 8192;
 const PASSES: usize = 7;
 
 fn main() {
-    for shape in [Shape::Schemaless, Shape::WithSchema] {
+    for shape in [Shape::Schemaless, Shape::WithSchema, Shape::Shuffled] {
         // with its schema a message is six times as large
         let events = if shape == Shape::WithSchema { EVENTS / 4 } else { EVENTS };
         let messages = messages::messages(shape, events);
@@ -87,6 +87,7 @@ fn report(shape: Shape, messages: &[Message], ours: f64, theirs: f64) {
     let name = match shape {
         Shape::Schemaless => "decode, JSON without schema",
         Shape::WithSchema => "decode, JSON with schema",
+        Shape::Shuffled => "decode, JSON without schema, fields in random order (general path)",
     };
     let round = |figure: f64| (figure * 100.0).round() / 100.0;
     let line = serde_json::json!({

@@ -13,6 +13,9 @@ pub(crate) const TOPIC: &str = "bench.shop.order_items";
 pub(crate) enum Shape {
     Schemaless,
     WithSchema,
+    /// without a schema, the columns of each row in an order of its own: the
+    /// worst case, where nothing can be guided
+    Shuffled,
 }
 
 /// Key and value of a record.
@@ -60,7 +63,7 @@ pub(crate) fn messages(shape: Shape, count: usize) -> Vec<Message> {
 fn message(shape: Shape, index: usize, dice: &mut Dice) -> Message {
     let order = 100_000 + index / 3;
     let line = index % 3 + 1;
-    let row = row(order, line, dice);
+    let row = row(shape, order, line, dice);
     let (op, snapshot) = match dice.roll(100) {
         0..60 => ("c", "false"),
         60..90 => ("u", "false"),
@@ -79,7 +82,7 @@ fn message(shape: Shape, index: usize, dice: &mut Dice) -> Message {
     );
     let key = format!(r#"{{"order_id":{order},"line_no":{line}}}"#);
     match shape {
-        Shape::Schemaless => Message { key: key.into_bytes(), value: payload.into_bytes() },
+        Shape::Schemaless | Shape::Shuffled => Message { key: key.into_bytes(), value: payload.into_bytes() },
         Shape::WithSchema => Message {
             key: format!(r#"{{"schema":{},"payload":{key}}}"#, key_schema()).into_bytes(),
             value: format!(r#"{{"schema":{},"payload":{payload}}}"#, value_schema()).into_bytes(),
@@ -87,34 +90,50 @@ fn message(shape: Shape, index: usize, dice: &mut Dice) -> Message {
     }
 }
 
-fn row(order: usize, line: usize, dice: &mut Dice) -> String {
+fn row(shape: Shape, order: usize, line: usize, dice: &mut Dice) -> String {
     let mut decimal = |digits: u64| {
         let bytes = i32::try_from(dice.roll(digits)).expect("below i32::MAX").to_be_bytes();
-        STANDARD.encode(&bytes[1..])
+        format!("\"{}\"", STANDARD.encode(&bytes[1..]))
     };
     let (price, discount) = (decimal(6_000_000), decimal(9_000));
     let attrs = match dice.roll(10) {
-        0..7 => format!(
-            r#""{{\"color\": \"{}\", \"w\": {}}}""#,
-            dice.pick(&["red", "grün", "blue"]),
-            dice.roll(90)
-        ),
+        0..7 => {
+            let color = dice.pick(&["red", "grün", "blue"]);
+            format!(r#""{{\"color\": \"{color}\", \"w\": {}}}""#, dice.roll(90))
+        }
         7..9 => "\"plain note\"".to_owned(),
         _ => "null".to_owned(),
     };
-    format!(
-        r#"{{"order_id":{order},"line_no":{line},"product_id":{},"qty":{},"unit_price":"{price}","discount":"{discount}","currency":"EUR","status":"{}","gift":{},"attrs":{attrs},"shipped_at":"2025-0{}-1{}T1{}:2{}:33.{:06}Z","updated_at":{}}}"#,
-        dice.roll(5_000),
-        dice.roll(9) + 1,
-        dice.pick(&["new", "paid", "packed", "shipped", "delivered"]),
-        dice.roll(2) == 1,
+    let shipped_at = format!(
+        "\"2025-0{}-1{}T1{}:2{}:33.{:06}Z\"",
         dice.roll(9) + 1,
         dice.roll(10),
         dice.roll(10),
         dice.roll(10),
-        dice.roll(1_000_000),
-        1_738_000_000_000_000 + dice.roll(1_000_000_000_000),
-    )
+        dice.roll(1_000_000)
+    );
+    let values = [
+        order.to_string(),
+        line.to_string(),
+        dice.roll(5_000).to_string(),
+        (dice.roll(9) + 1).to_string(),
+        price,
+        discount,
+        "\"EUR\"".to_owned(),
+        format!("\"{}\"", dice.pick(&["new", "paid", "packed", "shipped", "delivered"])),
+        (dice.roll(2) == 1).to_string(),
+        attrs,
+        shipped_at,
+        (1_738_000_000_000_000 + dice.roll(1_000_000_000_000)).to_string(),
+    ];
+    let mut fields: Vec<String> =
+        COLUMNS.iter().zip(values).map(|((name, ..), value)| format!("\"{name}\":{value}")).collect();
+    if shape == Shape::Shuffled {
+        for at in (1..fields.len()).rev() {
+            fields.swap(at, usize::try_from(dice.roll(at as u64 + 1)).expect("below the length"));
+        }
+    }
+    format!("{{{}}}", fields.join(","))
 }
 
 fn field((name, kind, semantic): (&str, &str, &str)) -> String {

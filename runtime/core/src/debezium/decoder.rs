@@ -170,8 +170,8 @@ impl TopicDecoder {
         let payload = self.payload(value)?;
         let key = self.key(record.key)?;
         let draft = message::read(payload.entries, &key)?;
-        let header = draft.meta.header()?;
-        let names = draft.meta.names();
+        let header = draft.meta.as_ref().header()?;
+        let names = draft.meta.as_ref().names();
         let (flattened, names_table) = (draft.meta.is_flattened(), names.0.is_some() && names.1.is_some());
         let table = meta::table(names, record.headers, &self.topic)?;
         let typed = typed_columns(payload.schema.as_deref(), &draft.meta)?;

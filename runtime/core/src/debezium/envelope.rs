@@ -31,6 +31,13 @@ pub(super) fn transaction_slot(name: &str) -> Option<Slot> {
     })
 }
 
+/// Is it an envelope even where a transformation has added `__…` fields to it?
+pub(super) fn is_beyond_doubt(entries: &Entries<'_>) -> bool {
+    let kind = |name| json::last(entries, name).kind;
+    let is_image = |name| matches!(kind(name), Kind::Object | Kind::Null);
+    kind("op") == Kind::Plain && kind("source") == Kind::Object && (is_image("after") || is_image("before"))
+}
+
 /// Reads an envelope; `None` if the entries are not those of one.
 pub(super) fn read<'a>(entries: &Entries<'a>) -> Result<Option<Draft<'a>>, Refusal> {
     let get = |name| json::last(entries, name);

@@ -25,7 +25,8 @@ pub(super) struct Draft<'a> {
 /// # Errors
 /// If it is no change event, or one that cannot be read.
 pub(super) fn read<'a>(entries: Entries<'a>, key: &Entries<'_>) -> Result<Draft<'a>, Refusal> {
-    if entries.iter().any(|(name, _)| name.starts_with(flattened::MARK)) {
+    let marked = entries.iter().any(|(name, _)| name.starts_with(flattened::MARK));
+    if marked && !envelope::is_beyond_doubt(&entries) {
         return Ok(flattened::read(entries));
     }
     if let Some(draft) = envelope::read(&entries)? {

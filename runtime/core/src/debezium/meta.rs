@@ -37,10 +37,17 @@ pub(super) enum Slot {
 pub(super) const SLOTS: usize = Slot::Table as usize + 1;
 
 /// The fields of one event as sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Meta<'a> {
     flattened: bool,
     values: [Lexeme<'a>; SLOTS],
+}
+
+/// The same, wherever they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MetaRef<'m, 'a> {
+    pub(super) flattened: bool,
+    pub(super) values: &'m [Lexeme<'a>; SLOTS],
 }
 
 /// The fields of one event, read.
@@ -64,10 +71,6 @@ impl<'a> Meta<'a> {
         Self { flattened: true, values: [Lexeme::ABSENT; SLOTS] }
     }
 
-    pub(super) fn of(flattened: bool, values: [Lexeme<'a>; SLOTS]) -> Self {
-        Self { flattened, values }
-    }
-
     pub(super) fn is_flattened(&self) -> bool {
         self.flattened
     }
@@ -76,6 +79,12 @@ impl<'a> Meta<'a> {
         self.values[slot as usize] = value;
     }
 
+    pub(super) fn as_ref(&self) -> MetaRef<'_, 'a> {
+        MetaRef { flattened: self.flattened, values: &self.values }
+    }
+}
+
+impl<'a> MetaRef<'_, 'a> {
     fn get(&self, slot: Slot) -> Lexeme<'a> {
         self.values[slot as usize]
     }

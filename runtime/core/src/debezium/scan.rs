@@ -47,149 +47,185 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    #[inline]
-    fn take(&mut self, len: usize, kind: Kind) -> Option<Lexeme<'a>> {
-        let (text, rest) = self.rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(Lexeme { kind, text })
-    }
-
     /// The value that comes next.
     #[inline(always)]
     pub(super) fn value(&mut self) -> Option<Lexeme<'a>> {
-        match self.peek()? {
-            b'"' => self.string(),
-            b'0'..=b'9' | b'-' => self.number(),
-            b'n' => self.word(b"null", Kind::Null),
-            b't' => self.word(b"true", Kind::True),
-            b'f' => self.word(b"false", Kind::False),
-            b'{' => self.nested(Kind::Object),
-            b'[' => self.nested(Kind::Array),
-            _ => None,
-        }
+        let mut value = Lexeme::ABSENT;
+        self.value_into(&mut value)?;
+        Some(value)
     }
 
-    fn word(&mut self, word: &[u8], kind: Kind) -> Option<Lexeme<'a>> {
-        if !self.rest.starts_with(word) {
+    /// Puts the value that comes next into `place`: field by field, since a
+    /// lexeme that is put together elsewhere and copied stalls on its own bytes.
+    #[inline(always)]
+    pub(super) fn value_into(&mut self, place: &mut Lexeme<'a>) -> Option<()> {
+        let (kind, len) = match self.peek()? {
+            b'"' => string(self.rest),
+            b'0'..=b'9' | b'-' => number(self.rest),
+            b'n' => word(self.rest, b"null", Kind::Null),
+            b't' => word(self.rest, b"true", Kind::True),
+            b'f' => word(self.rest, b"false", Kind::False),
+            b'{' | b'[' => nested(self.rest),
+            _ => NONE,
+        };
+        if kind == Kind::Absent {
             return None;
         }
-        self.take(word.len(), kind)
+        let (text, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        place.kind = kind;
+        place.text = text;
+        Some(())
     }
 
-    #[inline(always)]
-    fn string(&mut self) -> Option<Lexeme<'a>> {
-        let text = self.rest;
-        let (mut at, mut high, mut kind) = (1, 0, Kind::Plain);
-        loop {
-            while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-                let word = u64::from_le_bytes(*chunk);
-                high |= word & HIGHS;
-                let hits = special(word);
-                if hits != 0 {
-                    at += hits.trailing_zeros() as usize / 8;
-                    break;
-                }
-                at += 8;
-            }
-            match *text.get(at)? {
-                b'"' => break,
-                b'\\' => {
-                    at += escape_len(text.get(at + 1..)?)?;
-                    kind = Kind::Escaped;
-                }
-                0..0x20 => return None,
-                byte => {
-                    high |= u64::from(byte & 0x80);
-                    at += 1;
-                }
-            }
-        }
-        let string = self.take(at + 1, kind)?;
-        if high != 0 {
-            std::str::from_utf8(string.text).ok()?;
-        }
-        Some(string)
-    }
-
-    #[inline(always)]
-    fn number(&mut self) -> Option<Lexeme<'a>> {
-        let text = self.rest;
-        let start = usize::from(text.first() == Some(&b'-'));
-        let digits = text.get(start..)?;
-        let len = digits_len(digits);
-        if len == 0 || (len > 1 && digits.first() == Some(&b'0')) {
-            return None;
-        }
-        let mut end = start + len;
-        if !matches!(text.get(end), Some(b'.' | b'e' | b'E')) {
-            return self.take(end, Kind::Integer);
-        }
-        if text.get(end) == Some(&b'.') {
-            let len = digits_len(text.get(end + 1..)?);
-            end += 1 + Some(len).filter(|len| *len > 0)?;
-        }
-        if matches!(text.get(end), Some(b'e' | b'E')) {
-            end += 1 + usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
-            end += Some(digits_len(text.get(end..)?)).filter(|len| *len > 0)?;
-        }
-        self.take(end, Kind::Number)
-    }
-
-    #[inline(never)]
-    fn nested(&mut self, kind: Kind) -> Option<Lexeme<'a>> {
-        let whole = self.rest;
-        self.skip_nested(0)?;
-        let len = whole.len() - self.rest.len();
-        Some(Lexeme { kind, text: whole.get(..len)? })
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
     }
 
     fn skip_nested(&mut self, depth: usize) -> Option<()> {
         if depth > DEPTH_MAX {
             return None;
         }
-        let object = self.peek()? == b'{';
+        let object = self.byte()? == b'{';
         let close = if object { b'}' } else { b']' };
-        self.take(1, Kind::Absent)?;
         if self.peek()? == close {
-            return self.take(1, Kind::Absent).map(drop);
+            return self.byte().map(drop);
         }
         loop {
             if object {
-                (self.peek()? == b'"').then_some(())?;
-                let name = self.string()?;
                 // a name that is no text is an error to serde_json
-                name.string()?;
+                self.value()?.string()?;
                 self.literal(b":")?;
             }
             match self.peek()? {
                 b'{' | b'[' => self.skip_nested(depth + 1)?,
                 _ => drop(self.value()?),
             }
-            let next = self.peek()?;
-            self.take(1, Kind::Absent)?;
-            match next {
+            match self.byte()? {
                 b',' => {}
-                _ if next == close => return Some(()),
-                _ => return None,
+                byte => return (byte == close).then_some(()),
             }
         }
     }
 }
 
-/// Compares two texts of equal length. Literals are short, mostly 8 to 32 bytes,
-/// where this is faster than a call of `memcmp`.
-#[inline]
-fn same(text: &[u8], literal: &[u8]) -> bool {
-    let (mut a, mut b) = (text, literal);
-    while let (Some((x, rest)), Some((y, tail))) = (a.split_first_chunk::<8>(), b.split_first_chunk::<8>()) {
-        if x != y {
-            return false;
+/// Kind and length of a value; [`NONE`] for what is none, or in doubt.
+type Measure = (Kind, usize);
+
+const NONE: Measure = (Kind::Absent, 0);
+
+fn word(text: &[u8], word: &[u8], kind: Kind) -> Measure {
+    if text.starts_with(word) { (kind, word.len()) } else { NONE }
+}
+
+#[inline(always)]
+fn string(text: &[u8]) -> Measure {
+    let (mut at, mut high, mut kind) = (1, 0, Kind::Plain);
+    loop {
+        while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            high |= word & HIGHS;
+            let hits = special(word);
+            if hits != 0 {
+                at += hits.trailing_zeros() as usize / 8;
+                break;
+            }
+            at += 8;
         }
-        (a, b) = (rest, tail);
+        match text.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => {
+                kind = Kind::Escaped;
+                // what JSON text within a string is full of
+                if let Some(b'"' | b'\\') = text.get(at + 1) {
+                    at += 2;
+                    continue;
+                }
+                let len = escape_len(text.get(at + 1..).unwrap_or_default());
+                if len == 0 {
+                    return NONE;
+                }
+                at += len;
+            }
+            None | Some(0..0x20) => return NONE,
+            Some(byte) => {
+                high |= u64::from(byte & 0x80);
+                at += 1;
+            }
+        }
     }
-    match (text.last_chunk::<8>(), literal.last_chunk::<8>()) {
-        (Some(x), Some(y)) => x == y,
-        _ => a.iter().zip(b).all(|(x, y)| x == y),
+    if high != 0 && !is_utf8(text, at) {
+        return NONE;
+    }
+    (kind, at + 1)
+}
+
+#[inline(never)]
+fn is_utf8(text: &[u8], len: usize) -> bool {
+    text.get(..len).is_some_and(|text| std::str::from_utf8(text).is_ok())
+}
+
+#[inline(always)]
+fn number(text: &[u8]) -> Measure {
+    let start = usize::from(text.first() == Some(&b'-'));
+    let len = digits_len(text, start);
+    if len == 0 || (len > 1 && text.get(start) == Some(&b'0')) {
+        return NONE;
+    }
+    match text.get(start + len) {
+        Some(b'.' | b'e' | b'E') => fraction(text, start + len),
+        _ => (Kind::Integer, start + len),
+    }
+}
+
+/// A number that goes on after the digits up to `at`.
+#[inline(never)]
+fn fraction(text: &[u8], at: usize) -> Measure {
+    let mut end = at;
+    if text.get(end) == Some(&b'.') {
+        let len = digits_len(text, end + 1);
+        if len == 0 {
+            return NONE;
+        }
+        end += 1 + len;
+    }
+    if matches!(text.get(end), Some(b'e' | b'E')) {
+        end += 1 + usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
+        let len = digits_len(text, end);
+        if len == 0 {
+            return NONE;
+        }
+        end += len;
+    }
+    (Kind::Number, end)
+}
+
+#[inline(never)]
+fn nested(text: &[u8]) -> Measure {
+    let kind = if text.first() == Some(&b'{') { Kind::Object } else { Kind::Array };
+    let mut scanner = Scanner::new(text);
+    match scanner.skip_nested(0) {
+        Some(()) => (kind, text.len() - scanner.rest.len()),
+        None => NONE,
+    }
+}
+
+/// Compares two texts of equal length. Literals are short, mostly 8 to 32 bytes,
+/// where two words that may overlap are faster than a call of `memcmp`.
+#[inline(always)]
+fn same(text: &[u8], literal: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8], literal: &[u8]) -> bool {
+        text.first_chunk::<N>() == literal.first_chunk::<N>()
+            && text.last_chunk::<N>() == literal.last_chunk::<N>()
+    }
+    match literal.len() {
+        0..4 => text.iter().zip(literal).all(|(a, b)| a == b),
+        4..8 => ends::<4>(text, literal),
+        8..=16 => ends::<8>(text, literal),
+        17..=32 => ends::<16>(text, literal),
+        _ => text == literal,
     }
 }
 
@@ -201,27 +237,29 @@ fn special(word: u64) -> u64 {
     (is_zero(word ^ (ONES * 0x22)) | is_zero(word ^ (ONES * 0x5C)) | control) & HIGHS
 }
 
-/// How many digits `text` begins with.
-#[inline]
-fn digits_len(text: &[u8]) -> usize {
-    let mut at = 0;
+/// How many digits there are from `start` on.
+#[inline(always)]
+fn digits_len(text: &[u8], start: usize) -> usize {
+    let mut at = start;
     while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*chunk) ^ (ONES * 0x30);
         let others = (word.wrapping_add(ONES * 0x76) | word) & HIGHS;
         if others != 0 {
-            return at + others.trailing_zeros() as usize / 8;
+            return at - start + others.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    at + text.get(at..).map_or(0, |tail| tail.iter().take_while(|byte| byte.is_ascii_digit()).count())
+    let tail = text.get(at..).unwrap_or_default();
+    at - start + tail.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
-/// Length of an escape, its backslash included, by what follows the backslash.
-fn escape_len(text: &[u8]) -> Option<usize> {
-    match text.first()? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-        b'u' => text.get(1..5)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-        _ => None,
+/// Length of an escape, its backslash included, by what follows the backslash;
+/// 0 for none.
+fn escape_len(text: &[u8]) -> usize {
+    match text.first() {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+        Some(b'u') if text.get(1..5).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => 6,
+        _ => 0,
     }
 }
 

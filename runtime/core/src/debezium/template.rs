@@ -17,7 +17,7 @@ use super::Record;
 use super::connect::ValueSchema;
 use super::json::Lexeme;
 use super::layout::{Layout, LayoutId};
-use super::meta::{Meta, SLOTS};
+use super::meta::{MetaRef, SLOTS};
 use super::scan::Scanner;
 
 /// How many shapes of a topic are remembered.
@@ -106,7 +106,7 @@ pub(super) struct Match {
 }
 
 /// The values of a match: those of the after-image by column, those of the
-/// before-image, the fields of [`Meta`], and one place for what is not looked at.
+/// before-image, the fields of [`Meta`](super::meta::Meta), and one place for what is not looked at.
 #[derive(Debug, Default)]
 pub(super) struct Values<'a> {
     all: Vec<Lexeme<'a>>,
@@ -117,7 +117,7 @@ pub(super) struct Values<'a> {
 pub(super) struct Found<'v, 'a> {
     pub(super) after: &'v mut [Lexeme<'a>],
     pub(super) before: &'v mut [Lexeme<'a>],
-    pub(super) meta: Meta<'a>,
+    pub(super) meta: MetaRef<'v, 'a>,
 }
 
 impl<'a> Values<'a> {
@@ -131,7 +131,11 @@ impl<'a> Values<'a> {
         let width = self.all.len().checked_sub(SLOTS + 1)? / 2;
         let (after, rest) = self.all.split_at_mut(width);
         let (before, rest) = rest.split_at_mut(width);
-        Some(Found { after, before, meta: Meta::of(found.flattened, *rest.first_chunk()?) })
+        Some(Found {
+            after,
+            before,
+            meta: MetaRef { flattened: found.flattened, values: rest.first_chunk()? },
+        })
     }
 
     /// The same, empty, for another record: the memory is used again.
@@ -152,7 +156,9 @@ impl Templates {
     pub(super) fn find<'a>(&mut self, subject: &Subject<'_, 'a>, values: &mut Values<'a>) -> Option<Match> {
         for at in 0..self.known.len() {
             if let Some(found) = self.known[at].find(subject, values) {
-                self.known.swap(0, at);
+                if at > 0 {
+                    self.known.swap(0, at);
+                }
                 self.misses = 0;
                 #[cfg(test)]
                 {
@@ -214,7 +220,7 @@ impl Template {
             at += 1;
             scanner.literal(&step.literal)?;
             match step.then {
-                Then::Value(place) => *places.get_mut(place)? = scanner.value()?,
+                Then::Value(place) => scanner.value_into(places.get_mut(place)?)?,
                 Then::Optional(part, end) => {
                     let present = scanner.peek()? != b'n';
                     if !present {

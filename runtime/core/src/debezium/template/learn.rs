@@ -16,8 +16,8 @@ use super::{Lesson, Part, Step, Subject, TABLE_HEADERS, Template, Then};
 /// compare than to scan. Those that name the table must not change.
 const CONSTANTS: [&str; 6] = ["version", "connector", "name", "schema", "db", "table"];
 
-/// Names that say what a payload is: a row that has one of them and no `__…`
-/// field is recognised by its values, so a template cannot stand for it.
+/// Names that say what a payload is: a row that has one of them is recognised by
+/// its values, so a template cannot stand for it.
 const TELLING: [&str; 11] =
     ["op", "before", "after", "source", "status", "ddl", "ts_ms", "ts_us", "ts_ns", "schema", "payload"];
 
@@ -79,10 +79,10 @@ impl Teacher<'_, '_> {
 
     fn flattened(&self) -> Option<Vec<Step>> {
         let mut pen = Pen::new(self.subject.value);
-        let (mut marked, mut telling) = (false, false);
+        let (mut marked, mut telling) = (false, Vec::new());
         pen.object(|pen, name| {
             marked |= name.starts_with(flattened::MARK);
-            telling |= TELLING.contains(&name);
+            telling.extend(TELLING.into_iter().find(|telling| *telling == name));
             match flattened::slot(name) {
                 Some(Slot::Schema | Slot::Db | Slot::Table) => pen.constant(),
                 Some(slot) => pen.slot(self.meta(slot)),
@@ -90,7 +90,10 @@ impl Teacher<'_, '_> {
                 None => pen.slot(self.after(name)?),
             }
         })?;
-        if telling && !marked {
+        // with `__…` fields, only an envelope's own two can still tell otherwise
+        let doubt =
+            if marked { telling.contains(&"op") && telling.contains(&"source") } else { !telling.is_empty() };
+        if doubt {
             return None;
         }
         pen.finish()

@@ -144,6 +144,13 @@ fn a_truncate_takes_the_columns_last_seen() {
 }
 
 #[test]
+fn an_envelope_stays_one_where_a_transformation_adds_fields() {
+    let marked = create(r#"{"id":1}"#).replace("\"op\"", "\"__topic\":\"t\",\"op\"");
+    let decoded = values(&[&marked]);
+    insta::assert_snapshot!(decoded.batches.iter().map(show).collect::<String>());
+}
+
+#[test]
 fn the_seed_s_flattened_rows_need_no_lsn() {
     let rows = [
         r#"{"order_id":1,"tip":true,"__deleted":"false","__op":"c","__ts_ms":1700000000000}"#,
