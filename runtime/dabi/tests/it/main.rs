@@ -11,5 +11,6 @@ mod real_kafka;
 mod source;
 mod stack;
 mod support;
+mod survival;
 mod transform;
 mod warehouse;

@@ -1,0 +1,58 @@
+//! What the promise must hold through: kills and outages, each under load on a
+//! real Kafka, each ending with the oracle.
+
+mod kills;
+mod load;
+mod oracle;
+mod outages;
+
+use std::time::Duration;
+
+use crate::support::clickhouse::ClickHouse;
+use crate::support::dabi::Dabi;
+use crate::support::guests;
+use crate::support::kafka::Kafka;
+use crate::support::minio::Minio;
+
+/// How long dabi may take to bring everything to both sinks on a busy machine.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
+
+/// Real neighbours, and a dabi between them.
+struct World {
+    kafka: Kafka,
+    minio: Minio,
+    clickhouse: ClickHouse,
+    dabi: Dabi,
+}
+
+impl World {
+    fn start() -> Self {
+        let (kafka, minio, clickhouse) = (Kafka::start(), Minio::start(), ClickHouse::start());
+        kafka.create_topic(load::TOPIC, load::PARTITIONS);
+        let settings = format!(
+            "[kafka]\nbrokers = '{}'\ntopics = ['{}']\n\
+             [lake]\nurl = 's3://{}/lake'\n\
+             [warehouse]\nurl = '{}'\npassword = '{}'\n\
+             [limits.lake]\nflush_age_ms = 500\n\
+             [web]\nlisten = '127.0.0.1:0'\n",
+            kafka.brokers(),
+            load::TOPIC,
+            Minio::BUCKET,
+            clickhouse.url(),
+            ClickHouse::PASSWORD,
+        );
+        let mut dabi = Dabi::new(&settings);
+        dabi.environment(&minio.environment());
+        let transforms = dabi.home().join("transforms");
+        std::fs::create_dir(&transforms).expect("make the transforms' folder");
+        std::fs::write(transforms.join("orders.wasm"), guests::wasm("orders")).expect("write a transform");
+        Self { kafka, minio, clickhouse, dabi }
+    }
+
+    /// Runs dabi to the end of every partition.
+    fn catch_up(&self) {
+        let mut last = self.dabi.start(&["run", "--until-caught-up"]);
+        let status = last.wait(CATCH_UP_LIMIT);
+        assert!(status.success(), "{status}\n{}", last.log());
+    }
+}

@@ -1,0 +1,74 @@
+//! After the source has come to rest and dabi has caught up: the star equals
+//! the source, the lake folds to the source, and every event is in it once.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use dabi::lake::{Lake, LakeSettings};
+use dabi_core::fold::Fold;
+use dabi_core::table::SourceTable;
+use futures::TryStreamExt;
+
+use super::World;
+use super::load::Outcome;
+use crate::support::block_on;
+use crate::support::minio::Minio;
+
+/// Holds star and lake against what the source did.
+pub(super) fn check(world: &World, outcome: &Outcome) {
+    let star = world.clickhouse.query(
+        "SELECT id, customer_id, status, toString(total) FROM dabi.f_orders ORDER BY id FORMAT TabSeparated",
+    );
+    let mut expected = String::new();
+    for (id, (customer, status, cents)) in &outcome.orders {
+        let _ = writeln!(expected, "{id}\t{customer}\t{status}\t{}", decimal(*cents));
+    }
+    assert_eq!(lines(&star), lines(&expected), "the star equals the source");
+    assert_eq!(world.clickhouse.query("SELECT count() FROM dabi._dead_letters").trim(), "0");
+    let environment = world.minio.environment().map(|(name, value)| (name, value.to_owned()));
+    block_on(check_lake(&environment, outcome));
+}
+
+/// As ClickHouse prints a Decimal: without trailing zeros.
+fn decimal(cents: u64) -> String {
+    let (whole, cents) = (cents / 100, cents % 100);
+    match cents {
+        0 => whole.to_string(),
+        _ if cents % 10 == 0 => format!("{whole}.{}", cents / 10),
+        _ => format!("{whole}.{cents:02}"),
+    }
+}
+
+/// By key, so that a difference is shown and not two texts.
+fn lines(text: &str) -> BTreeSet<&str> {
+    text.lines().collect()
+}
+
+async fn check_lake(environment: &[(&str, String)], outcome: &Outcome) {
+    let of = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+    let mut settings = LakeSettings::at(format!("s3://{}/lake", Minio::BUCKET));
+    settings.endpoint = of("AWS_ENDPOINT");
+    settings.access_key = of("AWS_ACCESS_KEY_ID");
+    settings.secret_key = of("AWS_SECRET_ACCESS_KEY").map(dabi::lake::Secret::new);
+    let lake = Lake::open(&settings).expect("open the lake");
+    let table = SourceTable::new("shop", "orders");
+    let mut fold = Fold::new(table.clone());
+    let mut seen = BTreeSet::new();
+    let mut batches = std::pin::pin!(lake.read_table(&table).await.expect("read the lake"));
+    while let Some(batch) = batches.try_next().await.expect("read a batch") {
+        for offset in batch.offsets().values() {
+            assert!(seen.insert((batch.partition(), *offset)), "{}[{offset}] twice", batch.partition());
+        }
+        fold.apply(&batch).expect("fold a batch");
+    }
+    assert_eq!(seen.len() as u64, outcome.events, "every change event once in the lake");
+    assert_eq!(fold.len(), outcome.orders.len(), "the fold has as many rows as the source");
+
+    let manifests: Vec<_> =
+        lake.manifests().await.expect("list").try_collect().await.expect("read manifests");
+    let consumed: i64 = manifests
+        .last()
+        .map(|manifest| manifest.head().position.iter().map(|(_, _, next)| next.0).sum())
+        .unwrap_or_default();
+    assert_eq!(consumed.cast_unsigned(), outcome.events + outcome.tombstones, "records + skipped = offsets");
+}
