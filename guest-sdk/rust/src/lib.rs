@@ -80,6 +80,7 @@ mod data_type;
 mod decimal;
 pub mod declare;
 mod json;
+mod passed;
 pub mod read;
 pub mod row;
 mod temporal;
@@ -91,10 +92,10 @@ pub use dabi_sdk_macros::{SourceRow, StarRow, transform};
 pub use data_type::{DataType, Scalar};
 pub use decimal::{Decimal, DecimalOverflow, Rounding};
 pub use json::Json;
+pub use passed::{Passed, passed};
 pub use row::RowError;
 pub use temporal::{Date, Interval, ParseError, Time, Timestamp, TimestampTz};
 pub use uuid::Uuid;
-pub use write::{Passed, passed};
 
 /// What a transform needs in scope.
 pub mod prelude {

@@ -6,8 +6,9 @@
 //! on without a check.
 
 use crate::bindings::types::{self, ColumnData, Values, VarBytes};
+use crate::data_type::DataType;
 use crate::row::RowError;
-use crate::value::{Element, Field, ScalarValue, Value};
+use crate::value::{Element, ScalarValue, Value};
 use crate::{Date, Decimal, Interval, Json, Time, Timestamp, TimestampTz, Uuid};
 
 /// A field of a source row: something that a column of a batch can be read as.
@@ -17,7 +18,11 @@ use crate::{Date, Decimal, Interval, Json, Time, Timestamp, TimestampTz, Uuid};
     note = "column types are bool, i16, i32, i64, u64, f32, f64, String, &str, Vec<u8>, &[u8], Json, Date, \
             Time, Timestamp, TimestampTz, Interval, Uuid, Decimal<P, S>, Vec<T> of these, and Option<T>"
 )]
-pub trait SourceField<'a>: Field + Sized {
+pub trait SourceField<'a>: Sized {
+    /// The type of the column.
+    const TYPE: DataType;
+    /// May it hold nulls?
+    const NULLABLE: bool;
     /// The column, ready to be read row by row.
     type Column;
 
@@ -53,6 +58,8 @@ pub trait ReadValue<'a>: Value + Sized {
 }
 
 impl<'a, T: ReadValue<'a>> SourceField<'a> for T {
+    const TYPE: DataType = <T as Value>::TYPE;
+    const NULLABLE: bool = false;
     type Column = T::View;
 
     fn open(column: &'a types::Column) -> Option<T::View> {
@@ -66,6 +73,8 @@ impl<'a, T: ReadValue<'a>> SourceField<'a> for T {
 }
 
 impl<'a, T: ReadValue<'a>> SourceField<'a> for Option<T> {
+    const TYPE: DataType = <T as Value>::TYPE;
+    const NULLABLE: bool = true;
     type Column = (T::View, Option<&'a [u8]>);
 
     fn open(column: &'a types::Column) -> Option<Self::Column> {

@@ -160,16 +160,17 @@ where
     Ok(Applied { outputs: vec![Output { target: 0, origin, columns }], errors })
 }
 
-/// The column at `position`, in the form of `T`.
+/// The column at `position`, opened by the type of its field.
 ///
 /// # Errors
 /// It is missing or has another form.
-pub fn open<'a, T: crate::read::SourceField<'a>>(
+pub fn open<'a, C>(
     columns: &'a [types::Column],
     position: usize,
     name: &str,
-) -> Result<T::Column, Failure> {
-    columns.get(position).and_then(T::open).ok_or_else(|| Failure {
+    open: impl FnOnce(&'a types::Column) -> Option<C>,
+) -> Result<C, Failure> {
+    columns.get(position).and_then(open).ok_or_else(|| Failure {
         code: "wrong-column".into(),
         message: format!("column {name} is not in the batch in the form that was declared"),
     })

@@ -1,51 +1,9 @@
 //! Writing the fields of star rows into the columns of an answer.
 
-use std::marker::PhantomData;
-
 use crate::bindings::types::{self, ColumnData, ListColumn, Values, VarBytes};
 use crate::data_type::DataType;
-use crate::value::{Element, Field, ScalarValue, Value};
+use crate::value::{Element, ScalarValue, Value};
 use crate::{Date, Decimal, Interval, Json, Time, Timestamp, TimestampTz, Uuid};
-
-/// A column that the host fills from the source row: it is not computed, and
-/// never enters the module.
-///
-/// `T` is the type of the source column, [`passed`] the value to write.
-pub struct Passed<T>(PhantomData<fn() -> T>);
-
-/// The value of a [`Passed`] field.
-#[must_use]
-pub const fn passed<T>() -> Passed<T> {
-    Passed(PhantomData)
-}
-
-impl<T> Clone for Passed<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Passed<T> {}
-
-impl<T> Default for Passed<T> {
-    fn default() -> Self {
-        passed()
-    }
-}
-
-impl<T> PartialEq for Passed<T> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl<T> Eq for Passed<T> {}
-
-impl<T> std::fmt::Debug for Passed<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("passed")
-    }
-}
 
 /// A field of a star row: something that can be written into a column.
 #[diagnostic::on_unimplemented(
@@ -71,21 +29,6 @@ pub trait StarField {
     fn write(self, builder: &mut Self::Builder);
     /// The column; `None`: the host fills it.
     fn finish(builder: Self::Builder) -> Option<types::Column>;
-}
-
-impl<T: Field> StarField for Passed<T> {
-    const TYPE: DataType = T::TYPE;
-    const NULLABLE: bool = T::NULLABLE;
-    const PASSED: bool = true;
-    type Builder = ();
-
-    fn builder(_: usize) {}
-
-    fn write(self, (): &mut ()) {}
-
-    fn finish((): ()) -> Option<types::Column> {
-        None
-    }
 }
 
 impl<T: WriteValue> StarField for T {

@@ -1,10 +1,11 @@
 //! The derive macros of dabi-sdk. Use them through that crate.
 //!
 //! Owns the attributes and what can be said about a row from its own text.
-//! What needs types (is this a column type? does a passed column agree with
-//! the source row?) is left to traits and constants of dabi-sdk.
+//! What needs types (does a passed column agree with the source row? what does
+//! an alias stand for?) is left to traits and constants of dabi-sdk.
 
 mod attributes;
+mod column_type;
 mod source_row;
 mod star_row;
 mod transform;

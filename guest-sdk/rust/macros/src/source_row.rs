@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, Field, Ident, Lifetime, LitStr};
 
 use crate::attributes::{Arguments, check_distinct, lifetime, named_fields, reading_options, unraw};
+use crate::column_type;
 
 const WHAT: &str = "a source row";
 
@@ -30,14 +31,15 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     let life = own_lifetime.unwrap_or(&fresh);
     let arguments = own_lifetime.map(|life| quote!(<#life>));
 
-    let declarations = columns.iter().map(Column::declaration);
+    let declarations = columns.iter().map(|column| column.declaration(life));
     let types = columns.iter().map(|column| {
         let ty = &column.field.ty;
         quote_spanned!(ty.span()=> <#ty as ::dabi_sdk::read::SourceField<#life>>::Column)
     });
     let opens = columns.iter().enumerate().map(|(position, column)| {
         let (ty, name) = (&column.field.ty, &column.name);
-        quote_spanned!(ty.span()=> ::dabi_sdk::row::open::<#ty>(columns, #position, #name)?)
+        let open = quote_spanned!(ty.span()=> <#ty as ::dabi_sdk::read::SourceField<#life>>::open);
+        quote!(::dabi_sdk::row::open(columns, #position, #name, #open)?)
     });
     let reads = columns.iter().enumerate().map(|(position, column)| {
         let (ident, ty, position) = (column.ident, &column.field.ty, syn::Index::from(position));
@@ -91,6 +93,7 @@ impl<'a> Column<'a> {
         let Some(ident) = &field.ident else {
             return Err(Error::new_spanned(field, "a column needs a name"));
         };
+        column_type::check(&field.ty)?;
         let arguments = Arguments::parse(&field.attrs, "column", &["name", "unit", "decimal", "bytes"], &[])?
             .unwrap_or_default();
         let name =
@@ -98,14 +101,14 @@ impl<'a> Column<'a> {
         Ok(Self { field, ident, name, options: reading_options(&arguments)? })
     }
 
-    fn declaration(&self) -> TokenStream {
+    fn declaration(&self, life: &Lifetime) -> TokenStream {
         let (name, ty) = (&self.name, &self.field.ty);
         let options = self.options.iter().map(|(name, value)| quote!((#name, #value)));
         quote_spanned! {ty.span()=>
             ::dabi_sdk::declare::InputColumn {
                 name: #name,
-                data_type: <#ty as ::dabi_sdk::value::Field>::TYPE,
-                nullable: <#ty as ::dabi_sdk::value::Field>::NULLABLE,
+                data_type: <#ty as ::dabi_sdk::read::SourceField<#life>>::TYPE,
+                nullable: <#ty as ::dabi_sdk::read::SourceField<#life>>::NULLABLE,
                 options: &[#(#options),*],
             }
         }

@@ -9,6 +9,7 @@ use crate::attributes::{
     Arguments, check_distinct, first_paragraph, lifetime, named_fields, reading_options, unraw,
     with_static_lifetimes,
 };
+use crate::column_type;
 
 const WHAT: &str = "a star row";
 
@@ -113,6 +114,7 @@ impl<'a> Column<'a> {
         let Some(ident) = &field.ident else {
             return Err(Error::new_spanned(field, "a column needs a name"));
         };
+        column_type::check(&field.ty)?;
         let key = Arguments::parse(&field.attrs, "key", &["from"], &[])?;
         let arguments = Arguments::parse(
             &field.attrs,

@@ -4,7 +4,18 @@ use dabi_sdk::prelude::*;
 #[source(table = "shop.orders")]
 struct Order {
     id: usize,
+}
+
+#[derive(SourceRow)]
+#[source(table = "shop.orders")]
+struct OrderWithTime {
     placed_at: Option<std::time::SystemTime>,
+}
+
+#[derive(SourceRow)]
+#[source(table = "shop.orders")]
+struct OrderWithLists {
+    tags: Vec<Option<Vec<String>>>,
 }
 
 fn main() {}

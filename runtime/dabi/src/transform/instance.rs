@@ -231,11 +231,18 @@ fn failure(error: &wasmtime::Error, state: &StoreState, limit: Duration) -> Appl
     if state.memory_refused {
         return ApplyFailure::Memory { limit_bytes: state.memory_bytes_max };
     }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => ApplyFailure::Timeout { limit },
-        Some(trap) => ApplyFailure::Trap { cause: trap.to_string() },
-        // Not a trap of the module's code: an import that was called, or a
-        // result that points nowhere or is too big to copy.
-        None => ApplyFailure::Answer { cause: error.root_cause().to_string() },
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return match trap {
+            Trap::Interrupt => ApplyFailure::Timeout { limit },
+            trap => ApplyFailure::Trap { cause: trap.to_string() },
+        };
+    }
+    // Not a trap of the module's own code: an import that it called, or an
+    // answer that points nowhere or is too big to copy. wasmtime gives no kinds.
+    let cause = error.root_cause().to_string();
+    if cause.starts_with("unknown import") {
+        ApplyFailure::Trap { cause }
+    } else {
+        ApplyFailure::Answer { cause }
     }
 }

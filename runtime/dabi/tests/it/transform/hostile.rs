@@ -76,11 +76,16 @@ fn one_row_may_give_several() {
 
 /// A core module in text form that claims to be a transform.
 fn core(code: &str) -> Vec<u8> {
+    core_of("package test:guest; world guest { include dabi:transform/transform@0.1.0; }", code)
+}
+
+/// A core module in text form that claims to be of the only world of `wit`.
+fn core_of(wit: &str, code: &str) -> Vec<u8> {
     let mut module = wat::parse_str(code).unwrap();
     let mut resolve = Resolve::default();
-    let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/v0.1");
-    let (package, _) = resolve.push_path(wit).unwrap();
-    let world = resolve.select_world(&[package], Some("transform")).unwrap();
+    resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/v0.1")).unwrap();
+    let package = resolve.push_str("guest.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], None).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     module
 }
@@ -119,6 +124,15 @@ fn what_is_not_a_transform_is_not_let_in() {
 fn a_core_module_that_imports_is_not_let_in() {
     let code = exports("unreachable").replace("(module", r#"(module (import "evil" "open" (func))"#);
     check_refused(&core(&code), "evil");
+}
+
+#[test]
+fn an_import_that_is_called_traps() {
+    let wit =
+        "package test:guest; world guest { import open: func(); include dabi:transform/transform@0.1.0; }";
+    let code = exports("call $open i32.const 8")
+        .replace("(module", r#"(module (import "$root" "open" (func $open))"#);
+    check_refused(&core_of(wit, &code), "describe() failed: it trapped: unknown import: `open`");
 }
 
 #[test]

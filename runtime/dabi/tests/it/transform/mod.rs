@@ -7,9 +7,11 @@ mod hostile;
 mod poison;
 mod shop;
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use dabi::transform::{Module, Runtime, Settings};
+use dabi::transform::{Module, Runtime, Settings, Worker};
 
 use crate::support::guests;
 
@@ -26,10 +28,22 @@ fn runtime() -> Runtime {
     Runtime::new(settings()).expect("the engine starts")
 }
 
+/// A guest, compiled once per test run.
 fn guest(package: &str) -> Module {
-    load(package, &guests::wasm(package))
+    static LOADED: LazyLock<Mutex<HashMap<String, Module>>> = LazyLock::new(Mutex::default);
+    let mut loaded = LOADED.lock().expect("a guest does not load");
+    let load = || load(&runtime(), package);
+    loaded.entry(package.to_owned()).or_insert_with(load).clone()
 }
 
-fn load(name: &str, bytes: &[u8]) -> Module {
-    Module::load(&runtime(), name, bytes).unwrap_or_else(|error| panic!("{error}"))
+fn load(runtime: &Runtime, package: &str) -> Module {
+    let name = format!("{package}.wasm");
+    Module::load(runtime, &name, &guests::wasm(package)).unwrap_or_else(|error| panic!("{error}"))
 }
+
+/// Workers move to the threads of the pipeline's pool.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Worker>();
+    is_send::<Module>();
+};

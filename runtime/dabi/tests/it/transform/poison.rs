@@ -6,11 +6,11 @@ use std::time::Duration;
 use arrow::array::StringArray;
 use dabi::transform::{InputBatch, Module, PoisonBudget, Runtime, Settings, Worker};
 
-use crate::support::{guests, sample};
+use super::{guest, load, settings};
+use crate::support::sample;
 
-fn echo(settings: Settings) -> Module {
-    let runtime = Runtime::new(settings).unwrap();
-    Module::load(&runtime, "echo.wasm", &guests::wasm("echo")).unwrap()
+fn limited(settings: Settings) -> Module {
+    load(&Runtime::new(settings).unwrap(), "echo")
 }
 
 /// A batch in which some rows ask for trouble.
@@ -26,8 +26,8 @@ fn batch_with(module: &Module, rows: usize, actions: &[(usize, &str)]) -> InputB
 }
 
 /// Which rows became errors, by code, and that all others became output.
-fn check(settings: Settings, rows: usize, actions: &[(usize, &str)], expected: &[(u32, &str)]) {
-    let module = echo(settings);
+fn check(rows: usize, actions: &[(usize, &str)], expected: &[(u32, &str)]) {
+    let module = guest("echo");
     let budget = PoisonBudget::new(&module);
     let input = batch_with(&module, rows, actions);
     let applied = Worker::new(module).apply_isolating(&input, &budget).unwrap();
@@ -45,24 +45,24 @@ fn check(settings: Settings, rows: usize, actions: &[(usize, &str)], expected: &
 
 #[test]
 fn a_row_that_panics_stands_alone() {
-    check(super::settings(), 1_000, &[(0, "panic")], &[(0, "trap")]);
-    check(super::settings(), 1_000, &[(617, "panic"), (999, "panic")], &[(617, "trap"), (999, "trap")]);
-    check(super::settings(), 1, &[(0, "panic")], &[(0, "trap")]);
+    check(1_000, &[(0, "panic")], &[(0, "trap")]);
+    check(1_000, &[(617, "panic"), (999, "panic")], &[(617, "trap"), (999, "trap")]);
+    check(1, &[(0, "panic")], &[(0, "trap")]);
 }
 
 #[test]
 fn a_row_that_loops_for_ever_stands_alone() {
-    check(super::settings(), 64, &[(40, "loop")], &[(40, "timeout")]);
+    check(64, &[(40, "loop")], &[(40, "timeout")]);
 }
 
 #[test]
 fn a_row_that_takes_all_memory_stands_alone_and_is_told_apart_from_a_panic() {
-    check(super::settings(), 64, &[(5, "hoard"), (6, "panic")], &[(5, "memory"), (6, "trap")]);
+    check(64, &[(5, "hoard"), (6, "panic")], &[(5, "memory"), (6, "trap")]);
 }
 
 #[test]
 fn refused_rows_cost_no_retry() {
-    let module = echo(super::settings());
+    let module = guest("echo");
     let budget = PoisonBudget::new(&module);
     let input = batch_with(&module, 4, &[(1, "refuse"), (2, "skip")]);
     let applied = Worker::new(module).apply_isolating(&input, &budget).unwrap();
@@ -73,7 +73,7 @@ fn refused_rows_cost_no_retry() {
 
 #[test]
 fn too_many_bad_rows_in_one_epoch_stop_the_transform() {
-    let module = echo(Settings { poison_rows_max: 3, ..super::settings() });
+    let module = limited(Settings { poison_rows_max: 3, ..settings() });
     let budget = PoisonBudget::new(&module);
     let bad = batch_with(&module, 32, &[(1, "panic"), (9, "panic"), (30, "panic")]);
     let mut worker = Worker::new(module);
@@ -88,7 +88,7 @@ fn too_many_bad_rows_in_one_epoch_stop_the_transform() {
 
 #[test]
 fn too_long_a_search_for_bad_rows_stops_the_transform() {
-    let module = echo(Settings { retry_time_max: Duration::from_millis(50), ..super::settings() });
+    let module = limited(Settings { retry_time_max: Duration::from_millis(50), ..settings() });
     let budget = PoisonBudget::new(&module);
     let stopped = Worker::new(module.clone())
         .apply_isolating(&batch_with(&module, 8, &[(3, "loop")]), &budget)

@@ -19,6 +19,9 @@ use dabi_core::data_type::DataType;
 
 use super::types;
 
+#[cfg(test)]
+mod tests;
+
 /// A value that its column cannot hold, by its place among the output rows.
 pub(in crate::transform) struct Fault {
     pub row: usize,
