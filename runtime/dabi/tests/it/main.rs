@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod capture;
+mod captures;
 mod lake;
 mod real_kafka;
 mod source;

@@ -43,13 +43,13 @@ async fn check(variant: &str) {
 
     let mut failures = String::new();
     for table in tables() {
-        failures += &check_table(&lake, variant, &table).await;
+        failures += &differences_of_fold(&lake, variant, &table).await;
     }
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// What differs from the database, a line each.
-async fn check_table(lake: &Lake, variant: &str, table: &Table) -> String {
+/// What differs between the fold of the lake and the database, a line each.
+pub(crate) async fn differences_of_fold(lake: &Lake, variant: &str, table: &Table) -> String {
     let name = SourceTable::new("shop", table.name);
     let mut fold = Fold::new(name.clone());
     let mut batches = std::pin::pin!(lake.read_table(&name).await.expect("readable"));

@@ -2,7 +2,7 @@
 
 mod duckdb;
 mod faults;
-mod fixtures;
+pub(crate) mod fixtures;
 mod minio;
 mod round_trip;
 

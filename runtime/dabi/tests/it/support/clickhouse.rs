@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
 use clickhouse::Client;
 use tempfile::TempDir;
 
@@ -58,6 +60,17 @@ impl ClickHouse {
         let answer = block_on(async { query.fetch_bytes("TabSeparated")?.collect().await });
         let answer = answer.unwrap_or_else(|error| panic!("{statement}: {error}"));
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Runs one SELECT; strings come as bytes, which they may be.
+    pub(crate) fn query_arrow(&self, statement: &str) -> Vec<RecordBatch> {
+        let statement = format!("{statement} SETTINGS output_format_arrow_string_as_string = 0");
+        let client = client(self.url());
+        let query = client.query(&statement.replace('?', "??"));
+        let answer = block_on(async { query.fetch_bytes("ArrowStream")?.collect().await });
+        let answer = answer.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let batches = StreamReader::try_new(answer.as_ref(), None).expect("an Arrow stream");
+        batches.collect::<Result<_, _>>().expect("an Arrow stream")
     }
 }
 

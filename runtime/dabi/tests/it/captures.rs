@@ -1,0 +1,224 @@
+//! The main job on real input: real captures through Kafka into lake and star,
+//! judged by the source's own tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use dabi::lake::{Lake, LakeSettings};
+use dabi_core::debezium::Skip;
+use dabi_core::table::SourceTable;
+use dabi_fixtures::{
+    EXCEPTIONS, Exception, ROW, Table, Truth, folder, records, table, tables, topics, unexcused,
+};
+use futures::TryStreamExt as _;
+
+use crate::lake::fixtures::differences_of_fold;
+use crate::support::clickhouse::ClickHouse;
+use crate::support::dabi::Dabi;
+use crate::support::kafka::Kafka;
+use crate::support::{block_on, free_port, guests, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What of the source a star cannot hold, beside what the wire cannot tell.
+const STAR: &[Exception] = &[
+    Exception {
+        variants: VARIANTS,
+        tables: &["type_zoo_full"],
+        column: ROW,
+        holds: |source, _| matches!(source, Some("20" | "119" | "319")),
+        reason: "its timestamps beyond the year 294247 cannot be read: dead letters",
+    },
+    Exception {
+        variants: VARIANTS,
+        tables: &["type_zoo_full"],
+        column: "c_int_arr",
+        holds: empty_for_null,
+        reason: NO_NULL_ARRAY,
+    },
+    Exception {
+        variants: VARIANTS,
+        tables: &["type_zoo_full"],
+        column: "c_text_arr",
+        holds: empty_for_null,
+        reason: NO_NULL_ARRAY,
+    },
+    Exception {
+        variants: VARIANTS,
+        tables: &["type_zoo_full"],
+        column: "c_num_arr",
+        holds: empty_for_null,
+        reason: NO_NULL_ARRAY,
+    },
+    Exception {
+        variants: VARIANTS,
+        tables: &["orders"],
+        column: "note",
+        holds: |source, got| source.is_some_and(|note| note.trim().is_empty()) && got.is_none(),
+        reason: "the transform takes white space for no note",
+    },
+];
+
+const VARIANTS: &[&str] = &["schema", "plain", "flat"];
+const NO_NULL_ARRAY: &str = "an array cannot be null in ClickHouse";
+
+fn empty_for_null(source: Option<&str>, got: Option<&str>) -> bool {
+    source.is_none() && got == Some("[]")
+}
+
+/// The package of a transform, its source table, its view in ClickHouse, and a
+/// condition that holds for every row whose computed columns are right.
+const TRANSFORMS: [(&str, &str, &str, &str); 3] = [
+    (
+        "customers",
+        "customers",
+        "dim_customers",
+        "is_large = (credit_limit >= 10000) AND email_domain = lowerUTF8(splitByChar('@', email)[-1])",
+    ),
+    (
+        "orders",
+        "orders",
+        "f_orders",
+        "date_key = toYYYYMMDD(placed_at) \
+         AND age_us = toUnixTimestamp64Micro(updated_at) - toUnixTimestamp64Micro(placed_at)",
+    ),
+    ("type_zoo_full", "type_zoo_full", "zoo", "1"),
+];
+
+#[test]
+fn captures_become_lake_and_star_on_a_real_kafka() {
+    let (kafka, clickhouse) = (Kafka::start(), ClickHouse::start());
+    for variant in VARIANTS {
+        let dabi = pipeline(variant, kafka.brokers(), &clickhouse);
+        succeed(&dabi, &["capture", "play", capture(variant).as_str(), "--brokers", kafka.brokers()]);
+        succeed(&dabi, &["run", "--until-caught-up"]);
+        judge(variant, &dabi, &clickhouse);
+        // Everything is done: another run reads nothing and changes nothing.
+        succeed(&dabi, &["run", "--until-caught-up"]);
+        judge(variant, &dabi, &clickhouse);
+    }
+}
+
+#[test]
+fn a_capture_becomes_lake_and_star_on_the_embedded_broker() {
+    let variant = "plain";
+    let clickhouse = ClickHouse::start();
+    let brokers = format!("127.0.0.1:{}", free_port());
+    let dabi = pipeline(variant, &brokers, &clickhouse);
+    let broker = dabi.start(&["broker", "--listen", &brokers]);
+    wait_until("the broker listens", LIMIT, || broker.output().contains("Kafka on"));
+    succeed(&dabi, &["capture", "play", capture(variant).as_str(), "--brokers", &brokers]);
+    succeed(&dabi, &["run", "--until-caught-up"]);
+    judge(variant, &dabi, &clickhouse);
+}
+
+fn capture(variant: &str) -> String {
+    folder(variant).to_str().expect("a path of text").to_owned()
+}
+
+/// A pipeline of its own database, lake and transforms.
+fn pipeline(variant: &str, brokers: &str, clickhouse: &ClickHouse) -> Dabi {
+    let dabi = Dabi::new(&format!(
+        "pipeline = \"{variant}\"\n\
+         [kafka]\nbrokers = \"{brokers}\"\ntopics = [\"^cdc_{variant}[.]\", \"^__debezium-heartbeat[.]cdc_{variant}$\"]\n\
+         [lake]\nurl = \"lake\"\n\
+         [warehouse]\nurl = \"{}\"\ndatabase = \"{variant}\"\npassword = \"{}\"\n\
+         [web]\nlisten = \"127.0.0.1:0\"\n",
+        clickhouse.url(),
+        ClickHouse::PASSWORD,
+    ));
+    let modules = dabi.home().join("transforms");
+    std::fs::create_dir(&modules).expect("make the folder of transforms");
+    for (package, ..) in TRANSFORMS {
+        std::fs::write(modules.join(format!("{package}.wasm")), guests::wasm(package))
+            .expect("write a module");
+    }
+    dabi
+}
+
+fn succeed(dabi: &Dabi, arguments: &[&str]) {
+    let mut process = dabi.start(arguments);
+    let status = process.wait(LIMIT);
+    assert!(status.success(), "dabi {arguments:?}: {status}\n{}", process.log());
+}
+
+fn judge(variant: &str, dabi: &Dabi, clickhouse: &ClickHouse) {
+    let mut failures = String::new();
+    for (_, source, view, holds) in TRANSFORMS {
+        failures += &judge_star(variant, &table(source), view, clickhouse);
+        let wrong = format!("SELECT count() FROM {variant}.{view} WHERE NOT ifNull({holds}, 0)");
+        assert_eq!(clickhouse.query(&wrong).trim(), "0", "{variant} {view}: rows against {holds}");
+    }
+    failures += &block_on(judge_lake(variant, &dabi.home().join("lake")));
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// What differs between a view and its source, a line each.
+fn judge_star(variant: &str, source: &Table, view: &str, clickhouse: &ClickHouse) -> String {
+    let described = clickhouse.query(&format!("DESCRIBE TABLE {variant}.{view}"));
+    let names: BTreeSet<&str> = described.lines().filter_map(|line| line.split('\t').next()).collect();
+    let columns: Vec<_> = source.all_columns().into_iter().filter(|(name, _)| names.contains(name)).collect();
+    assert!(columns.len() * 2 > source.columns.len(), "{view} has {names:?}");
+    let rows = select(clickhouse, variant, view, &columns);
+    let differences = Truth::load(source.name).differences(&rows, &columns);
+    let excused: Vec<Exception> = EXCEPTIONS.iter().chain(STAR).copied().collect();
+    let left = unexcused(variant, source.name, &differences, &excused);
+    left.iter().map(|difference| format!("{variant}, view {view}: {difference}\n")).collect()
+}
+
+fn select(clickhouse: &ClickHouse, database: &str, view: &str, columns: &[(&str, &str)]) -> Vec<RecordBatch> {
+    // ClickHouse's Arrow form of a UUID has its halves turned round
+    let column = |name: &str| match name {
+        "c_uuid" => "toString(c_uuid) AS c_uuid".to_owned(),
+        name => name.to_owned(),
+    };
+    let columns: Vec<String> = columns.iter().map(|(name, _)| column(name)).collect();
+    clickhouse.query_arrow(&format!("SELECT {} FROM {database}.{view}", columns.join(", ")))
+}
+
+/// What differs between the lake and the capture, or between its fold and the
+/// source, a line each.
+async fn judge_lake(variant: &str, path: &Path) -> String {
+    let lake = Lake::open(&LakeSettings::at(path.to_str().expect("a path of text"))).expect("open the lake");
+    let mut failures = String::new();
+    let manifests: Vec<_> = lake.manifests().await.expect("readable").try_collect().await.expect("readable");
+    for topic in topics(variant) {
+        let sent = records(variant, &topic).len() as u64;
+        let commits = || manifests.iter().filter_map(|manifest| manifest.topics.get(topic.as_str()));
+        let done: u64 = commits().flat_map(|commit| commit.spans.values()).map(|span| span.offsets()).sum();
+        let skipped: u64 = commits().flat_map(|commit| commit.skipped.values()).sum();
+        let unrecorded: u64 = commits().map(|commit| commit.unrecorded).sum();
+        let dead: u64 = commits().filter_map(|commit| commit.skipped.get(&Skip::DeadLetter)).sum();
+        let spans = manifests.iter().flat_map(|manifest| &manifest.files);
+        let spans = spans.filter_map(|file| file.spans.get(topic.as_str()));
+        let rows: u64 = spans.flat_map(|spans| spans.values()).map(|span| span.rows).sum();
+        if (done, unrecorded, dead, rows + skipped) != (sent, 0, 0, sent) {
+            failures += &format!(
+                "{variant}, lake, {topic}: {sent} records were sent; {done} offsets are done, with {rows} \
+                 rows, {skipped} skipped, {dead} of them dead letters, {unrecorded} unrecorded\n"
+            );
+        }
+    }
+    for table in tables() {
+        failures += &once_each(&lake, variant, &table).await;
+        failures += &differences_of_fold(&lake, variant, &table).await;
+    }
+    failures
+}
+
+/// Events of a table that stand in the lake more than once, a line for all.
+async fn once_each(lake: &Lake, variant: &str, table: &Table) -> String {
+    let name = SourceTable::new("shop", table.name);
+    let batches: Vec<_> =
+        lake.read_table(&name).await.expect("readable").try_collect().await.expect("readable");
+    let mut times: BTreeMap<(String, i32, i64), usize> = BTreeMap::new();
+    for batch in &batches {
+        for offset in batch.offsets().values() {
+            *times.entry((batch.topic().to_string(), batch.partition(), *offset)).or_default() += 1;
+        }
+    }
+    let doubled: Vec<_> = times.iter().filter(|(_, times)| **times > 1).map(|(event, _)| event).collect();
+    if doubled.is_empty() { String::new() } else { format!("{variant}, lake, {name}: twice: {doubled:?}\n") }
+}
