@@ -91,8 +91,11 @@ impl Source {
             return;
         }
         let statuses = ["new", "paid", "shipped", "returned"];
-        let order =
-            (self.random.below(500), statuses[self.random.below(4) as usize], self.random.below(1_000_000));
+        let order = (
+            self.random.below(500),
+            statuses[usize::try_from(self.random.below(4)).expect("below 4")],
+            self.random.below(1_000_000),
+        );
         self.outcome.orders.insert(id, order);
         let after = row(id, order.0, order.1, order.2);
         self.send(id, if exists { "u" } else { "c" }, "null", &after);
