@@ -13,10 +13,11 @@ pub enum Action {
 }
 
 /// Codes of ClickHouse exceptions that pass by themselves, from its
-/// `ErrorCodes.cpp`: overload, too many parts, memory, replicas and keepers
-/// that are away, queries that were killed or timed out.
-const CLICKHOUSE_TRANSIENT: [u32; 22] = [
-    3, 74, 75, 159, 160, 198, 202, 203, 209, 210, 225, 236, 241, 242, 252, 285, 286, 319, 373, 394, 439, 999,
+/// `ErrorCodes.cpp`: overload, too many parts, memory, disk, replicas and
+/// keepers that are away, queries that were killed or timed out.
+const CLICKHOUSE_TRANSIENT: [u32; 30] = [
+    3, 74, 75, 159, 160, 198, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 286, 319, 373, 394,
+    425, 439, 499, 745, 999, 1000, 1001, 1002,
 ];
 
 /// What is done about a ClickHouse exception.

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, ListArray, RecordBatch, UInt8Array, UInt32Array, UInt64Array,
-    make_array, new_empty_array, new_null_array,
+    Array, ArrayData, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
+    UInt64Array, make_array, new_empty_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::change::ChangeBatch;
+use crate::star::FILLER_KEY;
 use crate::version::Version;
 
 /// One batch after its transform, for one target.
@@ -48,7 +49,7 @@ pub fn star_rows(
             let dead = match key {
                 Some(key) => take(key, evaluated.tombstones, None)?,
                 None if field.is_nullable() => new_null_array(live.data_type(), dead),
-                None => zeros(live.data_type(), dead)?,
+                None => filler(field, live.data_type(), dead)?,
             };
             concat(&[live.as_ref(), dead.as_ref()])?
         };
@@ -95,7 +96,10 @@ fn without_null_lists(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 /// What stands in the non-null columns of a tombstone, which nobody reads.
-fn zeros(data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+fn filler(field: &Field, data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+    if let (Some(text), DataType::Utf8) = (field.metadata().get(FILLER_KEY), data_type) {
+        return Ok(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))));
+    }
     let nulls = ArrayData::new_null(data_type, rows);
     Ok(make_array(nulls.into_builder().nulls(None).build()?))
 }

@@ -28,7 +28,8 @@ use crate::spec::Options;
 pub struct ClickHouseType {
     sql: String,
     insert_type: Arrow,
-    labels: Option<HashSet<String>>,
+    /// In their order.
+    labels: Option<Vec<String>>,
 }
 
 impl ClickHouseType {
@@ -55,8 +56,13 @@ impl ClickHouseType {
     }
 
     /// The only texts that it holds, if it is an enum.
-    pub(super) fn labels(&self) -> Option<&HashSet<String>> {
-        self.labels.as_ref()
+    pub(super) fn labels(&self) -> Option<HashSet<&str>> {
+        Some(self.labels.as_ref()?.iter().map(String::as_str).collect())
+    }
+
+    /// One of them.
+    pub(super) fn first_label(&self) -> Option<&str> {
+        self.labels.as_ref()?.first().map(String::as_str)
     }
 
     /// The Arrow type that an insert sends.

@@ -19,10 +19,12 @@ pub struct ExistingColumn {
 /// A table that is there, as `system.tables` and `system.columns` tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExistingTable {
-    /// `engine_full`'s first word.
+    /// `engine_full`: the engine with its arguments and settings.
     pub engine: String,
     /// `sorting_key`, as ClickHouse prints it.
     pub sorting_key: String,
+    /// `partition_key`, as ClickHouse prints it; empty if there is none.
+    pub partition_key: String,
     /// Its columns in order.
     pub columns: Vec<ExistingColumn>,
 }
@@ -101,8 +103,23 @@ impl TargetTable {
     /// With every difference that cannot be added in place.
     pub fn alterations(&self, database: &str, existing: &ExistingTable) -> Result<Vec<Alteration>, Refusal> {
         let (mut faults, mut alterations) = (Vec::new(), Vec::new());
-        if !existing.engine.contains("ReplacingMergeTree") {
-            faults.push(format!("its engine is {}, not ReplacingMergeTree", existing.engine));
+        // Replicated engines have arguments before these two.
+        let arguments = existing.engine.split_once("ReplacingMergeTree(").map(|(_, rest)| rest);
+        let arguments = arguments.and_then(|rest| rest.split_once(')')).map(|(arguments, _)| arguments);
+        if !arguments.is_some_and(|arguments| arguments.ends_with(&format!("{VERSION}, {DELETED}"))) {
+            let clauses = existing.engine.find(" PARTITION BY").or(existing.engine.find(" ORDER BY"));
+            let engine = clauses.map_or(existing.engine.as_str(), |at| &existing.engine[..at]);
+            faults.push(format!("its engine is {engine}, not ReplacingMergeTree({VERSION}, {DELETED})"));
+        }
+        let wanted_partition = self.options.get("partition").map(String::as_str).unwrap_or_default();
+        if normal(&existing.partition_key) != normal(wanted_partition) {
+            let (have, want) = (&existing.partition_key, wanted_partition);
+            faults.push(format!("it is partitioned by ({have}), declared is ({want})"));
+        }
+        for hidden in [VERSION, DELETED, LSN, TS] {
+            if !existing.columns.iter().any(|have| have.name == hidden) {
+                faults.push(format!("it has no column {hidden}"));
+            }
         }
         let wanted_key = self.sorting_key();
         if normal(&existing.sorting_key) != normal(&wanted_key) {

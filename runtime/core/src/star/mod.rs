@@ -10,6 +10,7 @@ mod clickhouse_type;
 mod ddl;
 mod range;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef, TimeUnit};
@@ -28,6 +29,10 @@ pub const DELETED: &str = "_deleted";
 pub const LSN: &str = "_lsn";
 /// Hidden column: commit time of the row's last event, for truncates.
 pub const TS: &str = "_ts";
+
+/// Field metadata of an insert's column: a text that the column can hold, where
+/// an empty one is none.
+pub(crate) const FILLER_KEY: &str = "dabi.filler";
 
 /// One generation of a target's table.
 #[derive(Clone, Debug)]
@@ -66,7 +71,13 @@ impl TargetTable {
             .iter()
             .zip(&target.columns)
             .map(|(column, declared)| {
-                Field::new(&column.name, column.sql_type.insert_type(), declared.nullable)
+                let field = Field::new(&column.name, column.sql_type.insert_type(), declared.nullable);
+                match column.sql_type.first_label() {
+                    Some(label) => {
+                        field.with_metadata(HashMap::from([(FILLER_KEY.to_owned(), label.to_owned())]))
+                    }
+                    None => field,
+                }
             })
             .collect();
         fields.extend(hidden_fields());

@@ -32,7 +32,7 @@ impl TargetTable {
         let mut found: Vec<OutOfRange> = Vec::new();
         for (column, array) in self.columns.iter().zip(columns) {
             let labels = column.sql_type.labels();
-            let unfit = unfit_values(array, labels).into_iter();
+            let unfit = unfit_values(array, labels.as_ref()).into_iter();
             found.extend(unfit.map(|(row, what)| OutOfRange {
                 row,
                 message: format!("{}.{}: {what}", self.view, column.name),
@@ -45,7 +45,7 @@ impl TargetTable {
 }
 
 /// Rows of `array` with such a value, and what is wrong with it.
-fn unfit_values(array: &ArrayRef, labels: Option<&HashSet<String>>) -> Vec<(usize, String)> {
+fn unfit_values(array: &ArrayRef, labels: Option<&HashSet<&str>>) -> Vec<(usize, String)> {
     match array.data_type() {
         Arrow::Date32 => {
             let values = array.as_primitive::<Date32Type>().iter().enumerate();
@@ -64,9 +64,8 @@ fn unfit_values(array: &ArrayRef, labels: Option<&HashSet<String>>) -> Vec<(usiz
         Arrow::Utf8 => {
             let Some(labels) = labels else { return Vec::new() };
             let values = array.as_string::<i32>().iter().enumerate();
-            let bad = values.filter_map(|(row, text)| {
-                text.filter(|text| !labels.contains(*text)).map(|text| (row, text))
-            });
+            let bad = values
+                .filter_map(|(row, text)| text.filter(|text| !labels.contains(text)).map(|text| (row, text)));
             bad.map(|(row, text)| (row, format!("{text:?} is none of the labels of its enum"))).collect()
         }
         Arrow::List(_) => {

@@ -63,10 +63,14 @@ fn as_created() -> ExistingTable {
         ("placed_at", "DateTime64(6, 'UTC')"),
         ("tags", "Array(Nullable(String))"),
         ("_version", "UInt64"),
+        ("_deleted", "UInt8"),
+        ("_lsn", "Nullable(Int64)"),
+        ("_ts", "Nullable(DateTime64(6, 'UTC'))"),
     ];
     ExistingTable {
-        engine: "ReplacingMergeTree".into(),
+        engine: "ReplacingMergeTree(_version, _deleted) ORDER BY id SETTINGS index_granularity = 8192".into(),
         sorting_key: "id".into(),
+        partition_key: String::new(),
         columns: columns
             .map(|(name, sql_type)| ExistingColumn { name: name.into(), sql_type: sql_type.into() })
             .to_vec(),
@@ -98,6 +102,9 @@ fn every_difference_is_named_at_once() {
     let mut existing = as_created();
     existing.columns[0].sql_type = "Int32".into();
     existing.sorting_key = "status, id".into();
+    existing.partition_key = "id % 8".into();
+    existing.engine = "ReplacingMergeTree(_version) PARTITION BY id % 8 ORDER BY (status, id)".into();
+    existing.columns.retain(|column| column.name != "_lsn");
     existing.columns.push(ExistingColumn { name: "gone".into(), sql_type: "String".into() });
     insta::assert_snapshot!(orders().alterations("dabi", &existing).unwrap_err().to_string());
 }

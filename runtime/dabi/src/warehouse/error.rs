@@ -9,12 +9,27 @@ use super::embedded::EmbeddedError;
 #[derive(Debug, thiserror::Error)]
 pub enum WarehouseError {
     /// ClickHouse refused a statement, and would again.
-    #[error("ClickHouse refuses to {doing}: {message}")]
+    #[error("ClickHouse refuses to {doing}: {message}; {remedy}")]
     Refused {
         /// What was being done.
         doing: String,
         /// Its words.
         message: String,
+        /// What a person can do.
+        remedy: &'static str,
+    },
+    /// What has the name of a target is not dabi's.
+    #[error(
+        "{database}.{name} is there already and not dabi's view (its engine is {engine}); rename the target, or set \
+         warehouse.database to a database of dabi's own"
+    )]
+    Taken {
+        /// The database of the star.
+        database: String,
+        /// The target.
+        name: String,
+        /// What it is.
+        engine: String,
     },
     /// A table that is there does not fit its target.
     #[error(transparent)]
@@ -41,6 +56,29 @@ pub enum WarehouseError {
     /// The pipeline stopped while this was waiting.
     #[error("stopped while waiting for ClickHouse to {0}")]
     Stopped(String),
+}
+
+impl WarehouseError {
+    pub(super) fn refused(doing: &str, error: &clickhouse::error::Error) -> Self {
+        let message = error.to_string();
+        let remedy = exception_code(&message).map_or(OTHER_REMEDY, remedy);
+        Self::Refused { doing: doing.to_owned(), message, remedy }
+    }
+}
+
+const OTHER_REMEDY: &str =
+    "what is not stored was not counted as done: once this is put right, start dabi again";
+
+/// What a person can do about an exception.
+fn remedy(code: u32) -> &'static str {
+    match code {
+        192 | 193 | 194 | 516 => "set warehouse.user and DABI_WAREHOUSE_PASSWORD",
+        497 => "grant warehouse.user CREATE, ALTER, SELECT and INSERT on warehouse.database",
+        16 | 47 | 53 | 60 | 81 => {
+            "was a table of dabi changed or dropped from outside? start dabi again: it creates what is missing"
+        }
+        _ => OTHER_REMEDY,
+    }
 }
 
 /// Does it pass by itself?
@@ -73,5 +111,15 @@ mod tests {
         assert_eq!(answer("Code: 252. DB::Exception: Too many parts (300)"), Action::Retry);
         assert_eq!(answer("Code: 60. DB::Exception: Unknown table x"), Action::Halt);
         assert_eq!(answer("502 Bad Gateway"), Action::Retry);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let error = clickhouse::error::Error::BadResponse("Code: 516. DB::Exception: wrong password".into());
+        let error = WarehouseError::refused("store rows in f__g1", &error).to_string();
+        assert!(
+            error.contains("store rows in f__g1") && error.contains("DABI_WAREHOUSE_PASSWORD"),
+            "{error}"
+        );
     }
 }

@@ -13,14 +13,17 @@ use crate::pipeline::on_cpu;
 
 /// What would otherwise be coerced in silence, and what makes the answer mean
 /// "stored".
-const STRICT: [(&str, &str); 6] = [
+const STRICT: [(&str, &str); 8] = [
     ("input_format_null_as_default", "0"),
     ("input_format_arrow_allow_missing_columns", "0"),
     ("date_time_overflow_behavior", "throw"),
     ("async_insert", "0"),
     ("insert_deduplicate", "1"),
-    // One block, so that the insert is stored whole or not at all.
+    // One block, whatever its bytes, so that the insert is stored whole or not
+    // at all.
     ("max_insert_block_size", "1048576"),
+    ("min_insert_block_size_rows", "1048576"),
+    ("min_insert_block_size_bytes", "0"),
 ];
 
 impl Warehouse {

@@ -12,8 +12,15 @@ use super::literal;
 
 #[derive(Deserialize)]
 struct TableRow {
-    engine: String,
+    engine_full: String,
     sorting_key: String,
+    partition_key: String,
+}
+
+#[derive(Deserialize)]
+struct ViewRow {
+    engine: String,
+    as_select: String,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +39,7 @@ impl Warehouse {
         table: &TargetTable,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
+        self.check_view_is_free(table, stop).await?;
         let name = table.physical_name();
         match self.existing_table(&name, stop).await? {
             None => {
@@ -57,7 +65,8 @@ impl Warehouse {
         let of =
             |column: &str| format!("database = {} AND {column} = {}", literal(&self.database), literal(name));
         let doing = format!("describe table {name}");
-        let tables = format!("SELECT engine, sorting_key FROM system.tables WHERE {}", of("name"));
+        let tables =
+            format!("SELECT engine_full, sorting_key, partition_key FROM system.tables WHERE {}", of("name"));
         let tables: Vec<TableRow> = self.rows(&tables, &doing, stop).await?;
         let Some(table) = tables.into_iter().next() else { return Ok(None) };
         let columns =
@@ -65,7 +74,33 @@ impl Warehouse {
         let columns: Vec<ColumnRow> = self.rows(&columns, &doing, stop).await?;
         let columns =
             columns.into_iter().map(|c| ExistingColumn { name: c.name, sql_type: c.r#type }).collect();
-        Ok(Some(ExistingTable { engine: table.engine, sorting_key: table.sorting_key, columns }))
+        let TableRow { engine_full: engine, sorting_key, partition_key } = table;
+        Ok(Some(ExistingTable { engine, sorting_key, partition_key, columns }))
+    }
+
+    /// `CREATE OR REPLACE VIEW` would replace a table of that name, too, with
+    /// all that is in it.
+    async fn check_view_is_free(
+        &self,
+        table: &TargetTable,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let view = table.view_name();
+        let sql = format!(
+            "SELECT engine, as_select FROM system.tables WHERE database = {} AND name = {}",
+            literal(&self.database),
+            literal(view)
+        );
+        let found: Vec<ViewRow> = self.rows(&sql, &format!("describe view {view}"), stop).await?;
+        let own = |found: &ViewRow| found.engine == "View" && found.as_select.contains(&format!("{view}__g"));
+        match found.into_iter().find(|found| !own(found)) {
+            None => Ok(()),
+            Some(other) => Err(WarehouseError::Taken {
+                database: self.database.clone(),
+                name: view.to_owned(),
+                engine: other.engine,
+            }),
+        }
     }
 
     /// Writes a tombstone of `version` for every live row of `table` that
