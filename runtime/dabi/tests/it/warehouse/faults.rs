@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dabi::pipeline::Status;
 use dabi::warehouse::{Warehouse, WarehouseError};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::embedded::{PATIENCE, helper};
@@ -49,18 +49,33 @@ fn a_load_goes_on_through_kills_of_the_engine() {
     assert!(fixture.status.report().waiting.is_empty());
 }
 
+/// A process that does nothing; it goes on when this is dropped.
+struct Frozen(Pid);
+
+impl Frozen {
+    fn freeze(process: Pid) -> Self {
+        kill_process(process, Signal::STOP).unwrap();
+        Self(process)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        kill_process(self.0, Signal::CONT).unwrap();
+    }
+}
+
 #[test]
 fn a_frozen_engine_is_waited_for_visibly() {
     let fixture = Fixture::start();
     fixture.ensure(&notes()).unwrap();
-    let process = helper(fixture.folder.path());
-    kill_process(process, Signal::STOP).unwrap();
+    let frozen = Frozen::freeze(helper(fixture.folder.path()));
     thread::scope(|scope| {
         let insert = scope.spawn(|| fixture.insert(&notes(), batch(&[note(1, 1)]), "a"));
         wait_until("the status names ClickHouse", PATIENCE, || {
             fixture.status.report().waiting.contains_key("clickhouse")
         });
-        kill_process(process, Signal::CONT).unwrap();
+        drop(frozen);
         insert.join().unwrap();
     });
     assert_eq!(fixture.count("star.f__g1"), 1);
@@ -71,7 +86,7 @@ fn a_frozen_engine_is_waited_for_visibly() {
 fn waiting_ends_when_the_pipeline_stops() {
     let fixture = Fixture::start();
     fixture.ensure(&notes()).unwrap();
-    kill_process(helper(fixture.folder.path()), Signal::STOP).unwrap();
+    let _frozen = Frozen::freeze(helper(fixture.folder.path()));
     let stop = CancellationToken::new();
     thread::scope(|scope| {
         let insert = scope.spawn(|| {
@@ -82,7 +97,6 @@ fn waiting_ends_when_the_pipeline_stops() {
         let error = insert.join().unwrap().unwrap_err();
         assert!(matches!(error, WarehouseError::Stopped(_)), "{error}");
     });
-    kill_process(helper(fixture.folder.path()), Signal::CONT).unwrap();
 }
 
 /// An answer with status 200.
