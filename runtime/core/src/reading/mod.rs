@@ -84,11 +84,11 @@ pub enum ReadError {
     )]
     Missing {
         /// The source table.
-        table: SourceTable,
+        table: Box<SourceTable>,
         /// The column declared.
-        column: String,
+        column: Box<str>,
         /// Topic, partition and offset.
-        place: String,
+        place: Box<str>,
         /// The columns that there are.
         columns: Vec<String>,
     },
@@ -98,15 +98,15 @@ pub enum ReadError {
     )]
     Mismatch {
         /// The source table.
-        table: SourceTable,
+        table: Box<SourceTable>,
         /// The column declared.
-        column: String,
+        column: Box<str>,
         /// What the wire has.
-        wire: String,
+        wire: Box<str>,
         /// The declared type.
         declared: DataType,
         /// What to do.
-        remedy: String,
+        remedy: Box<str>,
     },
 }
 
@@ -158,11 +158,11 @@ pub fn read_column(
     let source = found.source(Hints::of(column));
     let Some((array, unread)) = convert(&source, &column.data_type) else {
         return Err(ReadError::Mismatch {
-            table: batch.table().clone(),
-            column: column.name.clone(),
-            wire: wire_name(&source),
+            table: Box::new(batch.table().clone()),
+            column: column.name.as_str().into(),
+            wire: wire_name(&source).into(),
             declared: column.data_type.clone(),
-            remedy: remedy(&source, &column.data_type),
+            remedy: remedy(&source, &column.data_type).into(),
         });
     };
     let mut faults = BTreeMap::new();
@@ -192,9 +192,9 @@ fn missing(
         return Ok(Reading { array, faults });
     }
     Err(ReadError::Missing {
-        table: batch.table().clone(),
-        column: column.name.clone(),
-        place: format!("{}[{}]@{}", batch.topic(), batch.partition(), batch.span().from),
+        table: Box::new(batch.table().clone()),
+        column: column.name.as_str().into(),
+        place: format!("{}[{}]@{}", batch.topic(), batch.partition(), batch.span().from).into(),
         columns: batch.row_fields().iter().map(|field| field.name().clone()).collect(),
     })
 }
