@@ -4,6 +4,7 @@
 //! Does not own columns and their types (`layout`).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::json::{self, Entries, Kind, Lexeme};
 use super::meta::{Meta, Slot};
@@ -90,8 +91,35 @@ pub(super) fn fill<'a>(meta: &mut Meta<'a>, entries: &Entries<'a>, slot: impl Fn
     }
 }
 
+/// So many names are faster compared with each other than hashed.
+const COMPARED_MAX: usize = 24;
+
 /// Distinct names, in the order of their first mention.
 pub(super) fn distinct<'n>(names: impl Iterator<Item = &'n Cow<'n, str>>) -> Vec<&'n str> {
-    let mut seen = std::collections::HashSet::new();
-    names.map(|name| &**name).filter(|name| seen.insert(*name)).collect()
+    let mut distinct: Vec<&str> = Vec::with_capacity(16);
+    let mut seen = HashSet::new();
+    for name in names.map(|name| &**name) {
+        if distinct.len() == COMPARED_MAX {
+            seen.extend(distinct.iter().copied());
+        }
+        let known = if distinct.len() < COMPARED_MAX { distinct.contains(&name) } else { !seen.insert(name) };
+        if !known {
+            distinct.push(name);
+        }
+    }
+    distinct
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_however_many_there_are() {
+        for count in [0, 1, COMPARED_MAX - 1, COMPARED_MAX, COMPARED_MAX + 1, 100] {
+            let names: Vec<Cow<'_, str>> = (0..count).map(|n| Cow::Owned(format!("c{n}"))).collect();
+            let expected: Vec<&str> = names.iter().map(|name| &**name).collect();
+            assert_eq!(distinct(names.iter().chain(&names)), expected);
+        }
+    }
 }
