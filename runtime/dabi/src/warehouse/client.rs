@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::embedded::EmbeddedClickHouse;
 use super::error::WarehouseError;
+use super::parts::Pressure;
 use super::retry::until_done;
 use super::settings::WarehouseSettings;
 use crate::pipeline::Status;
@@ -19,6 +20,7 @@ pub struct Warehouse {
     pub(super) client: Client,
     pub(super) database: String,
     pub(super) status: Status,
+    pub(super) pressure: Arc<Pressure>,
     engine: Arc<Mutex<Option<EmbeddedClickHouse>>>,
 }
 
@@ -51,6 +53,7 @@ impl Warehouse {
             client,
             database: settings.database.clone(),
             status,
+            pressure: Arc::default(),
             engine: Arc::new(Mutex::new(engine)),
         };
         let create = format!("CREATE DATABASE IF NOT EXISTS {}", dabi_core::star::quote(&this.database));

@@ -48,6 +48,7 @@ impl Warehouse {
             dabi_core::star::quote(table),
             columns.join(", ")
         );
+        self.ease(stop).await;
         let body = on_cpu(move || arrow_stream(&batches)).await;
         let body = body.map_err(|source| WarehouseError::Encode { table: table.to_owned(), source })?;
         self.send(&sql, body, &token, &format!("store rows in {table}"), stop).await

@@ -13,6 +13,7 @@ pub mod embedded;
 mod epochs;
 mod error;
 mod insert;
+mod parts;
 mod retry;
 mod settings;
 mod targets;

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dabi::pipeline::Status;
 use dabi::warehouse::{Warehouse, WarehouseError};
@@ -47,6 +47,22 @@ fn a_load_goes_on_through_kills_of_the_engine() {
     assert_eq!(fixture.count("star.f__g1"), rows);
     assert_eq!(fixture.count("star.f"), rows);
     assert!(fixture.status.report().waiting.is_empty());
+}
+
+#[test]
+fn inserts_slow_down_when_merges_do_not_keep_up() {
+    let fixture = Fixture::start();
+    let table = notes();
+    fixture.ensure(&table).unwrap();
+    fixture.execute("SYSTEM STOP MERGES star.f__g1");
+    // One part for each block.
+    fixture.execute(
+        "INSERT INTO star.f__g1 (id, _version) SELECT number, 1 FROM numbers(340) \
+         SETTINGS max_block_size = 1, min_insert_block_size_rows = 1, min_insert_block_size_bytes = 1",
+    );
+    let begun = Instant::now();
+    fixture.insert(&table, batch(&[note(1, 2)]), "a");
+    assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
 }
 
 /// A process that does nothing; it goes on when this is dropped.
