@@ -84,14 +84,22 @@ const fn check_agreement(table: &str, column: &StarColumn, from: &str, others: &
         let other = &others[index];
         if let Some(other_from) = other.from
             && same_text(other_from, from)
-            && !(other.data_type.same(column.data_type) && other.nullable == column.nullable)
         {
-            passes_on(table, column, from)
-                .text(", but ")
-                .text(other.name)
-                .text(" passes it on as ")
-                .data_type(other.data_type, other.nullable)
-                .panic();
+            if !(other.data_type.same(column.data_type) && other.nullable == column.nullable) {
+                passes_on(table, column, from)
+                    .text(", but ")
+                    .text(other.name)
+                    .text(" passes it on as ")
+                    .data_type(other.data_type, other.nullable)
+                    .panic();
+            }
+            if !column.input_options.is_empty() {
+                passes_on(table, column, from)
+                    .text(" with options for reading it, but ")
+                    .text(other.name)
+                    .text(" passes it on already: give them there")
+                    .panic();
+            }
         }
         index += 1;
     }

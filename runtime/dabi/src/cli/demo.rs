@@ -14,7 +14,7 @@ use crate::broker::EmbeddedBroker;
 use crate::capture::{self, Pace};
 use crate::config::{self, Settings};
 use crate::lake::Lake;
-use crate::pipeline::{Pipeline, Status};
+use crate::pipeline::{Pipeline, STOPPED, Status};
 use crate::telemetry::Metrics;
 use crate::warehouse::Warehouse;
 use crate::warehouse::embedded::EmbeddedClickHouse;
@@ -92,7 +92,11 @@ async fn replay(capture: &Path, settings: &Settings, stop: CancellationToken) ->
     let player = tokio::task::spawn_blocking({
         let (capture, client, status) = (capture.to_owned(), settings.kafka.client_config()?, status.clone());
         move || {
-            let reader = || Ok(status.report().star_position);
+            let reader = || {
+                let report = status.report();
+                ensure!(report.phase != STOPPED, "the pipeline has ended");
+                Ok(report.star_position)
+            };
             let mut topics_exist = Some(topics_exist);
             let mut progress = |_: capture::Progress<'_>| {
                 if let Some(topics_exist) = topics_exist.take() {
@@ -111,8 +115,9 @@ async fn replay(capture: &Path, settings: &Settings, stop: CancellationToken) ->
         played
     };
     let (ran, played) = tokio::join!(pipeline.run(), played);
-    let played = played?;
+    // The pipeline's error explains the player's.
     ran?;
+    let played = played?;
     println!("played      {} records of {} topics; both sinks have them all", played.records, played.topics);
     Ok(())
 }

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
 pub use self::start::load_transforms;
-pub use self::status::{Report, Status};
+pub use self::status::{Report, STOPPED, Status};
 use crate::config::Settings;
 use crate::lake::LakeError;
 use crate::source::SourceError;
@@ -109,16 +109,21 @@ impl Pipeline {
     /// The first error of any part; every message says what to do.
     pub async fn run(self) -> Result<(), PipelineError> {
         self.status.phase("starting");
+        let ended = self.start_and_watch().await;
+        self.status.phase(STOPPED);
+        ended
+    }
+
+    async fn start_and_watch(&self) -> Result<(), PipelineError> {
         let abort = CancellationToken::new();
         let mut started = tokio::select! {
-            started = start::start(&self, &abort) => started?,
+            started = start::start(self, &abort) => started?,
             () = self.stop.cancelled() => return Ok(()),
         };
         self.status.phase("running");
         let ended = self.watch(&mut started.tasks, &abort).await;
         // Kept until here: the embedded engine serves the last inserts.
         started.warehouse.close().await;
-        self.status.phase("stopped");
         ended
     }
 

@@ -248,6 +248,9 @@ pub(super) async fn publish(
     while let Some(epoch) = epochs.recv().await {
         let idle = epoch.rows == 0 && recorded_at.is_some_and(|at| at.elapsed() < IDLE_RECORD_INTERVAL);
         if idle {
+            // Nothing of it is to be stored, so all of it is visible: to read
+            // it again after a crash changes nothing.
+            status.star(&epoch.position);
             unrecorded = Some(epoch.record);
             continue;
         }

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dabi_core::position::Position;
 use serde::Serialize;
 
+/// The phase of a pipeline that has ended, in whatever way.
+pub const STOPPED: &str = "stopped";
+
 /// Shared, cheap to clone; written by the pipeline, read by whoever shows it.
 #[derive(Clone, Default)]
 pub struct Status(Arc<Mutex<Report>>);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
-use wasmtime::{ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use super::answer::{Applied, check_answer};
 use super::bindings::v0_1::{self, Transform, TransformPre};
@@ -20,6 +20,11 @@ const SPEC_BYTES_MAX: usize = 4 << 20;
 const ANSWER_BYTES_MIN: usize = 4 << 20;
 const ANSWER_BYTES_PER_ROW: usize = 4 << 10;
 const ANSWER_BYTES_PER_INPUT_BYTE: usize = 8;
+
+/// Core modules inside of one component: Python's has 38.
+const CORE_INSTANCES_MAX: usize = 256;
+/// Functions that a table may name: a big module has some ten thousand.
+const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 /// A batch of source rows, read as the declared types.
 #[derive(Clone, Debug)]
@@ -104,32 +109,56 @@ impl ApplyFailure {
 
 /// Limits of one store, and how the present call stands to them.
 pub(super) struct StoreState {
-    limits: StoreLimits,
     memory_bytes_max: usize,
+    /// of all memories of the store
+    memory_bytes: usize,
     memory_refused: bool,
     /// CPU time of the thread at which the present call ends.
     deadline: Duration,
 }
 
+impl StoreState {
+    fn new(memory_bytes_max: usize) -> Self {
+        Self { memory_bytes_max, memory_bytes: 0, memory_refused: false, deadline: Duration::ZERO }
+    }
+}
+
 impl ResourceLimiter for StoreState {
+    // Refused, not trapped: a language runtime may cope with it.
     fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
-        maximum: Option<usize>,
+        _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let granted = self.limits.memory_growing(current, desired, maximum)?;
-        self.memory_refused |= !granted;
-        Ok(granted)
+        let bytes = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if bytes > self.memory_bytes_max {
+            self.memory_refused = true;
+            return Ok(false);
+        }
+        self.memory_bytes = bytes;
+        Ok(true)
     }
 
     fn table_growing(
         &mut self,
-        current: usize,
+        _current: usize,
         desired: usize,
-        maximum: Option<usize>,
+        _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.limits.table_growing(current, desired, maximum)
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        CORE_INSTANCES_MAX
     }
 }
 
@@ -193,10 +222,7 @@ fn start(
     limit: Duration,
 ) -> Result<(Store<StoreState>, Transform), ApplyFailure> {
     let memory_bytes_max = runtime.settings().memory_bytes_max;
-    // Not trap_on_grow_failure: a language runtime may cope with a refusal.
-    let limits = StoreLimitsBuilder::new().memory_size(memory_bytes_max).build();
-    let state = StoreState { limits, memory_bytes_max, memory_refused: false, deadline: Duration::ZERO };
-    let mut store = Store::new(runtime.engine(), state);
+    let mut store = Store::new(runtime.engine(), StoreState::new(memory_bytes_max));
     store.limiter(|state| state);
     store.epoch_deadline_callback(|store| match store.data().deadline.saturating_sub(thread_cpu_time()) {
         Duration::ZERO => Ok(UpdateDeadline::Interrupt),

@@ -142,6 +142,10 @@ fn a_declaration_that_fails_is_not_let_in() {
     check_refused(&core(&exports("i32.const 0xfffff0")), "describe() failed: its answer is not usable");
     let memory = exports("unreachable").replace("\"memory\") 1", "\"memory\") 2000");
     check_refused(&core(&memory), "describe() failed: it needs more than 67108864 bytes");
+    let memories = exports("unreachable")
+        .replace("\"memory\") 1", "\"memory\") 600")
+        .replace("(func (export \"des", "(memory 600) (func (export \"des");
+    check_refused(&core(&memories), "describe() failed: it needs more than 67108864 bytes");
 }
 
 #[test]

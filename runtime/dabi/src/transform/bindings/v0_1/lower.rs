@@ -154,10 +154,7 @@ impl Values {
                 let bytes = array.as_binary::<i32>();
                 var_bytes(bytes.offsets(), bytes.values())
             }
-            Arrow::FixedSizeBinary(16) => {
-                let fixed = array.as_fixed_size_binary();
-                Self::Bytes16(Buffer::from(fixed.value_data()))
-            }
+            Arrow::FixedSizeBinary(16) => Self::Bytes16(array.as_fixed_size_binary().values().clone()),
             other => return Err(format!("{other} is not a form of the contract")),
         })
     }
