@@ -23,8 +23,8 @@ fn spec(edit: impl FnOnce(&mut Target)) -> Spec {
         kind: TargetKind::Latest,
         columns: vec![
             column("id", DataType::Int64),
-            column("day", DataType::Date),
-            column("status", DataType::Text),
+            TargetColumn { source: ColumnSource::Computed, ..column("day", DataType::Date) },
+            TargetColumn { source: ColumnSource::Computed, ..column("status", DataType::Text) },
         ],
         key: vec!["id".into()],
         as_of: Vec::new(),
