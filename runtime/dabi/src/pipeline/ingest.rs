@@ -85,6 +85,8 @@ impl Ingest {
             if !full {
                 let wait =
                     if rows == 0 { POLL_WAIT_MAX } else { pacing.wait(Instant::now()).min(POLL_WAIT_MAX) };
+                // Nothing can close while the star is busy: without a pause this would spin.
+                let wait = if self.lanes.star.capacity() == 0 { wait.max(LANE_WAIT) } else { wait };
                 let messages =
                     self.metrics.timed(Stage::Fetch, || self.source.poll(POLL_MESSAGES_MAX, wait))?;
                 if messages.is_empty()
