@@ -10,6 +10,7 @@
 //! again, whole or in part, under a higher version, and the star ends the same.
 
 mod rows;
+pub mod state;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
