@@ -27,8 +27,8 @@ use super::epoch::SealedEpoch;
 use super::evaluate::{EvaluateError, Failure, LiveTransform, Output};
 use super::status::Status;
 use super::{PipelineError, on_cpu};
-use crate::telemetry::{KindLabel, Metrics, TableLabel};
-use crate::warehouse::{DeadLetterRow, EpochRecord, Warehouse};
+use crate::telemetry::{KindLabel, Metrics, Stage, TableLabel};
+use crate::warehouse::{DeadLetterRow, EncodedRows, EpochRecord, Warehouse, WarehouseError};
 
 /// An epoch without change events moves the position only this often.
 const IDLE_RECORD_INTERVAL: Duration = Duration::from_secs(5);
@@ -281,17 +281,22 @@ pub(super) async fn store(
     for (table, truncate) in &epoch.truncates {
         warehouse.insert_truncate_tombstones(table, *truncate, version, abort).await?;
     }
-    let mut inserts = Vec::with_capacity(epoch.inserts.len());
-    for insert in &epoch.inserts {
+    let inserts = epoch.inserts.iter().map(|insert| async move {
+        let Some(rows) = encode(insert, metrics).await? else { return Ok(()) };
         let token = format!("{}-{}-{}", epoch.record.pipeline, insert.table, version.0);
-        inserts.push(warehouse.insert(&insert.table, insert.batches.clone(), token, abort));
-    }
+        warehouse.insert(&insert.table, rows, &token, abort).await
+    });
     try_join_all(inserts).await?;
     if !epoch.dead_letters.is_empty() {
         warehouse.insert_dead_letters(&epoch.dead_letters, version, abort).await?;
     }
     count(epoch, metrics);
     Ok(())
+}
+
+async fn encode(insert: &Insert, metrics: &Metrics) -> Result<Option<EncodedRows>, WarehouseError> {
+    let (table, batches, metrics) = (insert.table.clone(), insert.batches.clone(), metrics.clone());
+    on_cpu(move || metrics.timed(Stage::Encode, || EncodedRows::new(&table, &batches))).await
 }
 
 fn count(epoch: &StarEpoch, metrics: &Metrics) {

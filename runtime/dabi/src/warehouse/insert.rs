@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::client::Warehouse;
 use super::error::WarehouseError;
 use super::retry::until_done;
-use crate::pipeline::on_cpu;
 
 /// What would otherwise be coerced in silence, and what makes the answer mean
 /// "stored".
@@ -26,32 +25,50 @@ const STRICT: [(&str, &str); 8] = [
     ("min_insert_block_size_bytes", "0"),
 ];
 
+/// Rows as they are sent: once encoded, the same bytes on every attempt.
+#[derive(Clone, Debug)]
+pub struct EncodedRows {
+    columns: String,
+    body: Bytes,
+}
+
+impl EncodedRows {
+    /// Encodes `batches`, all of one schema; `None` if there are none. Takes CPU
+    /// time: call it from a CPU thread. `table` is for the message.
+    ///
+    /// # Errors
+    /// If Arrow refuses them: a defect of dabi.
+    pub fn new(table: &str, batches: &[RecordBatch]) -> Result<Option<Self>, WarehouseError> {
+        let Some(first) = batches.first() else { return Ok(None) };
+        let columns: Vec<String> =
+            first.schema_ref().fields().iter().map(|field| dabi_core::star::quote(field.name())).collect();
+        let body = arrow_stream(batches)
+            .map_err(|source| WarehouseError::Encode { table: table.to_owned(), source })?;
+        Ok(Some(Self { columns: columns.join(", "), body }))
+    }
+}
+
 impl Warehouse {
-    /// Stores `batches` (all of one schema) in `table`, whole or not at all.
-    /// Sent again after a doubtful answer, `token` keeps it from doubling.
+    /// Stores `rows` in `table`, whole or not at all. Sent again after a
+    /// doubtful answer, `token` keeps it from doubling.
     ///
     /// # Errors
     /// If ClickHouse refuses the rows, or `stop` comes first.
     pub async fn insert(
         &self,
         table: &str,
-        batches: Vec<RecordBatch>,
-        token: String,
+        rows: EncodedRows,
+        token: &str,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        let Some(first) = batches.first() else { return Ok(()) };
-        let columns: Vec<String> =
-            first.schema_ref().fields().iter().map(|field| dabi_core::star::quote(field.name())).collect();
         let sql = format!(
             "INSERT INTO {}.{} ({}) FORMAT ArrowStream",
             dabi_core::star::quote(&self.database),
             dabi_core::star::quote(table),
-            columns.join(", ")
+            rows.columns
         );
         self.ease(stop).await;
-        let body = on_cpu(move || arrow_stream(&batches)).await;
-        let body = body.map_err(|source| WarehouseError::Encode { table: table.to_owned(), source })?;
-        self.send(&sql, body, &token, &format!("store rows in {table}"), stop).await
+        self.send(&sql, rows.body, token, &format!("store rows in {table}"), stop).await
     }
 
     /// Sends `body` as the data of an INSERT.
@@ -81,9 +98,7 @@ impl Warehouse {
 
 fn arrow_stream(batches: &[RecordBatch]) -> Result<Bytes, arrow::error::ArrowError> {
     let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
-    let size = batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() / 2;
-    let mut writer =
-        StreamWriter::try_new_with_options(Vec::with_capacity(size), batches[0].schema_ref(), options)?;
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), batches[0].schema_ref(), options)?;
     for batch in batches {
         writer.write(batch)?;
     }

@@ -22,6 +22,7 @@ pub use client::Warehouse;
 pub use dead_letters::DeadLetterRow;
 pub use epochs::EpochRecord;
 pub use error::WarehouseError;
+pub use insert::EncodedRows;
 pub use settings::WarehouseSettings;
 
 fn literal(text: &str) -> String {

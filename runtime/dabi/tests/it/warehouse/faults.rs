@@ -105,9 +105,7 @@ fn waiting_ends_when_the_pipeline_stops() {
     let _frozen = Frozen::freeze(helper(fixture.folder.path()));
     let stop = CancellationToken::new();
     thread::scope(|scope| {
-        let insert = scope.spawn(|| {
-            block_on(fixture.warehouse.insert("f__g1", vec![batch(&[note(1, 1)])], "a".into(), &stop))
-        });
+        let insert = scope.spawn(|| fixture.try_insert("f__g1", batch(&[note(1, 1)]), "a", &stop));
         thread::sleep(Duration::from_millis(300));
         stop.cancel();
         let error = insert.join().unwrap().unwrap_err();

@@ -12,7 +12,7 @@ use arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt8Array, UInt64Array,
 };
 use dabi::pipeline::Status;
-use dabi::warehouse::{Warehouse, WarehouseError, WarehouseSettings};
+use dabi::warehouse::{EncodedRows, Warehouse, WarehouseError, WarehouseSettings};
 use dabi_core::data_type::DataType;
 use dabi_core::spec::{ColumnSource, Options, Spec, Target, TargetColumn, TargetKind};
 use dabi_core::star::TargetTable;
@@ -70,8 +70,18 @@ impl Fixture {
 
     #[track_caller]
     fn insert(&self, table: &TargetTable, rows: RecordBatch, token: &str) {
-        let name = table.physical_name();
-        block_on(self.warehouse.insert(&name, vec![rows], token.to_owned(), &self.never)).unwrap();
+        self.try_insert(&table.physical_name(), rows, token, &self.never).unwrap();
+    }
+
+    fn try_insert(
+        &self,
+        table: &str,
+        rows: RecordBatch,
+        token: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let rows = EncodedRows::new(table, &[rows])?.expect("one batch");
+        block_on(self.warehouse.insert(table, rows, token, stop))
     }
 }
 

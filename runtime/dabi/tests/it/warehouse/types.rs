@@ -13,7 +13,6 @@ use dabi_core::spec::{Options, TargetColumn};
 use serde_json::{Value, json};
 
 use super::{Fixture, column, table};
-use crate::support::block_on;
 
 /// A column, the two rows that go in, and the text of each in ClickHouse.
 struct Case {
@@ -199,8 +198,7 @@ fn a_null_or_a_date_that_does_not_fit_is_refused_and_not_coerced() {
         [Arc::new(Date32Array::from(vec![Some(1), None])), Arc::new(Date32Array::from(vec![1, 200_000]))];
     for (token, days) in ["null", "late"].into_iter().zip(bad) {
         let rows = rows(Arc::clone(&nullable), vec![days]);
-        let insert = fixture.warehouse.insert("f__g1", vec![rows], token.to_owned(), &fixture.never);
-        let error = block_on(insert).unwrap_err();
+        let error = fixture.try_insert("f__g1", rows, token, &fixture.never).unwrap_err();
         assert!(error.to_string().contains("store rows in f__g1"), "{error}");
     }
     assert_eq!(fixture.count("star.f"), 0);
