@@ -1,0 +1,150 @@
+//! What the star must hold: the five targets, computed from the shop's rows.
+//!
+//! Owns a formulation of its own, independent of the transforms. Both sides of a
+//! comparison are texts: [`Target::select`] prints a row of ClickHouse as the
+//! array of texts that [`Shop::expected`] gives.
+//!
+//! | value | text |
+//! |---|---|
+//! | a number | decimal |
+//! | a flag | `true`, `false` |
+//! | a time | `2026-11-25 18:04:05.123456`, UTC |
+//! | a text | itself |
+
+use chrono::{DateTime, Datelike};
+
+use crate::row::Order;
+use crate::shop::Shop;
+use crate::table::Table;
+use crate::transaction::Micros;
+
+/// A table of the star that needs no lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the tables' own names")]
+pub enum Target {
+    FOrders,
+    DimProducts,
+    DimUsers,
+    DimAisles,
+    DimDepartments,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::FOrders, Self::DimProducts, Self::DimUsers, Self::DimAisles, Self::DimDepartments];
+
+    /// Its name in ClickHouse.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FOrders => "f_orders",
+            Self::DimProducts => "dim_products",
+            Self::DimUsers => "dim_users",
+            Self::DimAisles => "dim_aisles",
+            Self::DimDepartments => "dim_departments",
+        }
+    }
+
+    /// Its columns that are compared: all but `f_orders.day_part`, which the
+    /// demo invites to play with.
+    #[must_use]
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::FOrders => &["order_id", "user_id", "order_date", "date_key", "is_tip_given"],
+            Self::DimProducts => &["product_id", "product_name", "aisle_id", "department_id", "is_organic"],
+            Self::DimUsers => &["user_id"],
+            Self::DimAisles => &["aisle_id", "aisle"],
+            Self::DimDepartments => &["department_id", "department"],
+        }
+    }
+
+    /// An expression of ClickHouse for a row as an array of texts.
+    ///
+    /// ```
+    /// # use dabi_shop::Target;
+    /// assert_eq!(Target::DimAisles.select(), "[toString(aisle_id), toString(aisle)]");
+    /// ```
+    #[must_use]
+    pub fn select(self) -> String {
+        let columns = self.columns().iter().map(|column| format!("toString({column})"));
+        format!("[{}]", columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The source table; there is a row for each of its rows.
+    #[must_use]
+    pub fn source(self) -> Table {
+        match self {
+            Self::FOrders => Table::Orders,
+            Self::DimProducts => Table::Products,
+            Self::DimUsers => Table::Users,
+            Self::DimAisles => Table::Aisles,
+            Self::DimDepartments => Table::Departments,
+        }
+    }
+}
+
+impl Shop {
+    /// The rows of `target` that the star must hold now, sorted.
+    #[must_use]
+    pub fn expected(&self, target: Target) -> Vec<Vec<String>> {
+        let tables = self.tables();
+        let mut rows: Vec<Vec<String>> = match target {
+            Target::FOrders => tables.orders.values().map(order).collect(),
+            Target::DimProducts => {
+                let products = tables.products.values().map(|row| {
+                    vec![
+                        row.product_id.0.to_string(),
+                        row.product_name.to_string(),
+                        row.aisle_id.0.to_string(),
+                        row.department_id.0.to_string(),
+                        // The shop has no other word for it, and none that contains it.
+                        row.product_name.starts_with("Organic ").to_string(),
+                    ]
+                });
+                products.collect()
+            }
+            Target::DimUsers => tables.users.values().map(|row| vec![row.user_id.0.to_string()]).collect(),
+            Target::DimAisles => tables
+                .aisles
+                .values()
+                .map(|row| vec![row.aisle_id.0.to_string(), row.aisle.to_string()])
+                .collect(),
+            Target::DimDepartments => {
+                let departments = tables
+                    .departments
+                    .values()
+                    .map(|row| vec![row.department_id.0.to_string(), row.department.to_string()]);
+                departments.collect()
+            }
+        };
+        rows.sort_unstable();
+        rows
+    }
+}
+
+fn order(row: &Order) -> Vec<String> {
+    let Micros(us) = row.order_date;
+    let time = DateTime::from_timestamp_micros(us).expect("the shop's times are of this age");
+    let date_key = i64::from(time.year()) * 10_000 + i64::from(time.month() * 100 + time.day());
+    vec![
+        row.order_id.0.to_string(),
+        row.user_id.0.to_string(),
+        time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+        date_key.to_string(),
+        row.tip_given.unwrap_or(false).to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{OrderId, UserId};
+
+    #[test]
+    fn an_order_as_texts() {
+        let order_date = Micros(1_764_115_445_000_120);
+        let row = Order { order_id: OrderId(7), user_id: UserId(3), order_date, tip_given: None };
+        assert_eq!(order(&row), ["7", "3", "2025-11-26 00:04:05.000120", "20251126", "false"]);
+    }
+}
