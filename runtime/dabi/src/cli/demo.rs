@@ -34,8 +34,8 @@ pub(super) struct DemoCommand {
     /// The recorded topics to play
     #[arg(long, value_name = "DIR", default_value = "runtime/fixtures/debezium/plain")]
     capture: PathBuf,
-    /// Where the built transforms lie (make transforms)
-    #[arg(long, value_name = "DIR", default_value = ".dabi/transforms")]
+    /// Where the built transforms of that capture lie (make demo builds them)
+    #[arg(long, value_name = "DIR", default_value = ".dabi/fixtures/transforms")]
     transforms: PathBuf,
 }
 
