@@ -392,6 +392,13 @@ impl ChangeBatch {
         (left > 0).then(|| if done == 0 { self.clone() } else { self.slice(done, left) })
     }
 
+    /// Without the rows from `position` on; `None` if nothing is left.
+    #[must_use]
+    pub fn below(&self, position: Offset) -> Option<Self> {
+        let kept = self.offsets().values().partition_point(|offset| *offset < position.0);
+        (kept > 0).then(|| if kept == self.num_rows() { self.clone() } else { self.slice(0, kept) })
+    }
+
     /// Bytes that the columns hold in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {

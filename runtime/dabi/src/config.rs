@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::lake::LakeSettings;
 use crate::pipeline::Limits;
@@ -96,16 +97,37 @@ pub fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Settings, ConfigError> {
-    let (table, origin) = match path {
-        Some(path) => {
-            (read(path)?.ok_or_else(|| ConfigError::Missing(path.into()))?, vec![path.display().to_string()])
-        }
-        None => match read(Path::new(DEFAULT_FILE))? {
-            Some(table) => (table, vec![DEFAULT_FILE.to_owned()]),
-            None => (toml::Table::new(), vec![format!("the environment; there is no {DEFAULT_FILE}")]),
-        },
-    };
-    merge(table, origin, environment)
+    let (table, origin) = file(path)?;
+    merged(table, origin, environment)
+}
+
+/// `[transforms]` alone, for what needs no neighbours; the rest may be missing.
+///
+/// # Errors
+/// As [`load`].
+pub fn transforms(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<TransformSettings, ConfigError> {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        transforms: TransformSettings,
+    }
+    let (table, origin) = file(path)?;
+    merged(table, origin, environment).map(|part: Part| part.transforms)
+}
+
+/// The table of `path`, or of `dabi.toml` if it exists, and where it is from.
+fn file(path: Option<&Path>) -> Result<(toml::Table, Vec<String>), ConfigError> {
+    if let Some(path) = path {
+        let table = read(path)?.ok_or_else(|| ConfigError::Missing(path.into()))?;
+        return Ok((table, vec![path.display().to_string()]));
+    }
+    Ok(match read(Path::new(DEFAULT_FILE))? {
+        Some(table) => (table, vec![DEFAULT_FILE.to_owned()]),
+        None => (toml::Table::new(), vec![format!("the environment; there is no {DEFAULT_FILE}")]),
+    })
 }
 
 /// Settings from variables alone, whatever files there are.
@@ -115,14 +137,14 @@ pub fn load(
 pub fn from_environment(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Settings, ConfigError> {
-    merge(toml::Table::new(), Vec::new(), environment)
+    merged(toml::Table::new(), Vec::new(), environment)
 }
 
-fn merge(
+fn merged<T: DeserializeOwned>(
     mut table: toml::Table,
     mut origin: Vec<String>,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Settings, ConfigError> {
+) -> Result<T, ConfigError> {
     for (name, value) in environment {
         if overlay(&mut table, &name, &value) {
             origin.push(name);

@@ -4,6 +4,7 @@
 //! folder uses its crate.
 
 pub mod broker;
+pub mod build;
 pub mod capture;
 pub mod cli;
 pub mod config;
@@ -13,4 +14,5 @@ pub mod source;
 pub mod telemetry;
 pub mod transform;
 pub mod warehouse;
+pub mod watch;
 pub mod web;

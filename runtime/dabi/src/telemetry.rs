@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
+
+use crate::build::{BuildError, Built};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -78,6 +81,13 @@ pub struct PartitionLabel {
     pub partition: i32,
 }
 
+/// Labels of a per-transform metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TransformLabel {
+    /// Its name.
+    pub transform: String,
+}
+
 /// Labels of a per-sink metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SinkLabel {
@@ -124,7 +134,15 @@ pub struct Metrics {
     /// 1 while a sink waits for its neighbour to come back.
     pub waiting: Family<SinkLabel, Gauge>,
     /// 1 for a transform that was stopped.
-    pub stopped: Family<TableLabel, Gauge>,
+    pub stopped: Family<TransformLabel, Gauge>,
+    /// Modules taken up while running.
+    pub reloads: Family<TransformLabel, Counter>,
+    /// Seconds from a module's file to the switch to it.
+    pub reload_seconds: Histogram,
+    /// Builds of source projects: `ok`, `failed`.
+    pub builds: Family<KindLabel, Counter>,
+    /// Seconds of builds that gave a module.
+    pub build_seconds: Histogram,
     /// Bytes of events in memory, bounded by `limits.memory_bytes`.
     pub in_flight_bytes: Gauge,
 }
@@ -153,6 +171,10 @@ impl Metrics {
             lag: Family::default(),
             waiting: Family::default(),
             stopped: Family::default(),
+            reloads: Family::default(),
+            reload_seconds: Histogram::new(exponential_buckets(0.005, 1.5, 24)),
+            builds: Family::default(),
+            build_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 12)),
             in_flight_bytes: Gauge::default(),
         };
         registry.register("records", "Records read from Kafka", this.records.clone());
@@ -197,6 +219,20 @@ impl Metrics {
         registry.register("lag", "Offsets between the star and the end of the partition", this.lag.clone());
         registry.register("waiting", "1 while a sink waits for its neighbour", this.waiting.clone());
         registry.register("transform_stopped", "1 for a transform that was stopped", this.stopped.clone());
+        registry.register("reloads", "Modules taken up while running", this.reloads.clone());
+        registry.register_with_unit(
+            "reload",
+            "From a module's file to the switch to it",
+            Unit::Seconds,
+            this.reload_seconds.clone(),
+        );
+        registry.register("builds", "Builds of source projects, by outcome", this.builds.clone());
+        registry.register_with_unit(
+            "build",
+            "Builds that gave a module",
+            Unit::Seconds,
+            this.build_seconds.clone(),
+        );
         registry.register_with_unit(
             "in_flight",
             "Events in memory",
@@ -213,6 +249,23 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string");
         text
+    }
+
+    /// A source project was built, or was not.
+    pub fn built(&self, outcome: &Result<Built, BuildError>) {
+        let kind = if outcome.is_ok() { "ok" } else { "failed" }.to_owned();
+        self.builds.get_or_create(&KindLabel { kind }).inc();
+        if let Ok(built) = outcome {
+            self.build_seconds.observe(built.took.as_secs_f64());
+        }
+    }
+
+    /// A module of `transform` was taken up, so long after its file was there.
+    pub fn reloaded(&self, transform: &str, took: Duration) {
+        self.reload_seconds.observe(took.as_secs_f64());
+        let label = TransformLabel { transform: transform.to_owned() };
+        self.stopped.get_or_create(&label).set(0);
+        self.reloads.get_or_create(&label).inc();
     }
 
     /// Runs `work` and adds the CPU time of this thread to `stage`.

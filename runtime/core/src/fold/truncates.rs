@@ -30,6 +30,18 @@ impl Truncates {
         fresh
     }
 
+    /// Remembers those that `other` knows, too.
+    pub fn merge(&mut self, other: &Self) {
+        for truncate in &other.0 {
+            self.add(*truncate);
+        }
+    }
+
+    /// Those that are known.
+    pub fn iter(&self) -> impl Iterator<Item = Truncate> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Adds one; false if another already covers all that it covers.
     pub(super) fn add(&mut self, truncate: Truncate) -> bool {
         if self.0.iter().any(|known| includes(*known, truncate)) {

@@ -35,7 +35,7 @@ pub const TS: &str = "_ts";
 pub(crate) const FILLER_KEY: &str = "dabi.filler";
 
 /// One generation of a target's table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetTable {
     view: String,
     generation: u32,
@@ -47,7 +47,7 @@ pub struct TargetTable {
 }
 
 /// A column of a target as ClickHouse has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct StarColumn {
     name: String,
     sql_type: ClickHouseType,

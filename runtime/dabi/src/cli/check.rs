@@ -1,23 +1,24 @@
 //! `dabi check`.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::config::Settings;
-use crate::pipeline::load_transforms;
+use crate::pipeline::{Loaded, Status, load_transforms};
+use crate::transform::Runtime;
 
-/// Loads every transform, says how each would run, and refuses those that
-/// cannot run. Settings have been read by now.
+/// Builds and loads every transform, says how each would run, and refuses those
+/// that cannot run. Settings have been read by now.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let transforms = settings.transforms.clone();
-    let modules = tokio::task::spawn_blocking(move || load_transforms(&transforms))
-        .await
-        .context("load transforms")??;
+    let status = Status::default();
+    let runtime = Runtime::new(settings.transforms.runtime())?;
+    let modules = load_transforms(&settings.transforms, &runtime, &status).await?;
+    let broken = status.report().transforms.into_iter().filter_map(|transform| transform.reason).count();
     println!("settings: ok (pipeline {}, lake {})", settings.pipeline, settings.lake.url);
     if modules.is_empty() {
         println!("transforms: none in {}; events land in the lake only", settings.transforms.dir.display());
     }
     let mut refused = 0;
-    for module in &modules {
+    for Loaded { module, .. } in &modules {
         let spec = module.spec();
         let targets: Vec<&str> = spec.targets.iter().map(|target| target.table.as_str()).collect();
         println!("transform {} {}: {} → {}", spec.name, spec.version, spec.source, targets.join(", "));
@@ -35,6 +36,9 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
         for reason in reasons {
             println!("  - {reason}");
         }
+    }
+    if broken > 0 {
+        bail!("{broken} projects do not build, or not to a transform: see above");
     }
     if refused > 0 {
         bail!("{refused} of {} transforms cannot run", modules.len());

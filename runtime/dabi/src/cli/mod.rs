@@ -4,6 +4,7 @@
 //! each calls the library and prints what came of it.
 
 pub mod broker;
+mod build;
 pub mod capture;
 mod check;
 mod demo;
@@ -36,6 +37,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   dabi demo                                   everything on embedded parts
+  dabi build                                  transforms/ → modules
   dabi check                                  settings and transforms, before anything runs
   dabi run                                    Kafka → lake and star, until stopped
   dabi run --until-caught-up                  the same, up to the end of every partition
@@ -49,6 +51,8 @@ enum Command {
     Demo(demo::DemoCommand),
     /// Keep lake and star up to date with Kafka
     Run(run::RunCommand),
+    /// Build the source projects of the transforms' folder
+    Build(build::BuildCommand),
     /// Check settings and transforms, and say how each would run
     Check,
     /// Look into the lake
@@ -84,6 +88,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(command) => demo::run(command).await,
         Command::Run(command) => run::run(command, settings()?).await,
+        Command::Build(command) => {
+            build::run(command, config::transforms(cli.config.as_deref(), std::env::vars())?).await
+        }
         Command::Check => check::run(&settings()?).await,
         Command::Lake(command) => lake::run(command, &settings()?.lake).await,
         Command::Capture(command) => tokio::task::spawn_blocking(|| capture::run(command)).await?,

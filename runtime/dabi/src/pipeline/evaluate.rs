@@ -23,7 +23,10 @@ use dabi_core::star::TargetTable;
 use dabi_core::version::Version;
 use rayon::prelude::*;
 
-use crate::telemetry::{Metrics, Stage as CpuStage};
+use super::status::Status;
+use super::swap::Coverage;
+use super::transforms;
+use crate::telemetry::{Metrics, Stage as CpuStage, TransformLabel};
 use crate::transform::{Applied, InputBatch, Module, PoisonBudget, TransformStopped, Worker};
 
 /// Rows of one call: large enough that the call costs nothing, small enough to
@@ -32,6 +35,8 @@ const CALL_ROWS_MAX: usize = 10_000;
 
 /// A transform that runs.
 pub(super) struct LiveTransform {
+    /// The entry of the transforms' folder that it came from.
+    pub(super) entry: String,
     module: Module,
     /// Those that no call is using.
     workers: Mutex<Vec<Worker>>,
@@ -41,6 +46,12 @@ pub(super) struct LiveTransform {
     pub(super) truncates: Truncates,
     /// Why it was stopped, if it was.
     pub(super) stopped: Option<String>,
+    /// Which rows of its tables are its own.
+    pub(super) coverage: Coverage,
+    /// Its next epoch holds every known truncate against its tables once more.
+    pub(super) holds_truncates_again: bool,
+    /// Has any event gone through it?
+    pub(super) is_tried: bool,
     metrics: Metrics,
 }
 
@@ -97,6 +108,13 @@ pub enum EvaluateError {
     },
 }
 
+impl EvaluateError {
+    /// Is dabi to blame, and not the transform?
+    pub(super) fn is_defect(&self) -> bool {
+        matches!(self, Self::Rows { .. })
+    }
+}
+
 /// The declared columns of one batch.
 struct Inputs {
     columns: Vec<ArrayRef>,
@@ -137,10 +155,21 @@ impl Output {
 }
 
 impl LiveTransform {
-    /// A transform over `tables`, one per target of its spec.
-    pub(super) fn new(module: Module, tables: Vec<TargetTable>, metrics: Metrics) -> Self {
-        let workers = Mutex::default();
-        Self { module, workers, tables, truncates: Truncates::default(), stopped: None, metrics }
+    /// A transform of `entry` over its tables, all of whose rows are its own.
+    pub(super) fn new(entry: String, module: Module, metrics: Metrics) -> Self {
+        let tables = transforms::tables(module.spec());
+        Self {
+            entry,
+            module,
+            workers: Mutex::default(),
+            tables,
+            truncates: Truncates::default(),
+            stopped: None,
+            coverage: Coverage::Whole,
+            holds_truncates_again: false,
+            is_tried: false,
+            metrics,
+        }
     }
 
     /// The loaded module.
@@ -151,6 +180,14 @@ impl LiveTransform {
     /// What it declares.
     pub(super) fn spec(&self) -> &Spec {
         self.module.spec()
+    }
+
+    /// Tells everybody that it is stopped.
+    pub(super) fn tell_stopped(&self, reason: &str, status: &Status) {
+        let name = &self.spec().name;
+        tracing::error!(transform = name, reason, "transform stopped; the others go on");
+        status.transform(&self.entry, |report| report.stopped(reason.to_owned()));
+        self.metrics.stopped.get_or_create(&TransformLabel { transform: name.clone() }).set(1);
     }
 
     /// Evaluates `batches`, all of its source table and in the order of reading.

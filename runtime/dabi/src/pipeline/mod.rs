@@ -3,6 +3,7 @@
 //! ```text
 //! ingest (thread) ─► epochs ─┬─► lake lane: Parquet, manifest
 //!                            └─► evaluate ─► publish: ClickHouse, _dabi_epochs
+//! reload (saves → modules) ─────────┘ between two epochs
 //! ```
 //!
 //! Owns the tasks, the queues between them, start and shutdown. Does not own
@@ -15,12 +16,18 @@
 mod decoders;
 mod epoch;
 mod evaluate;
+mod fill;
 mod ingest;
 mod lake_lane;
 mod limits;
+mod reload;
+mod replay;
+mod samples;
 mod star_lane;
 mod start;
 mod status;
+mod swap;
+mod transforms;
 
 use std::time::Duration;
 
@@ -31,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
-pub use self::start::load_transforms;
-pub use self::status::{Report, STOPPED, Status};
+pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState};
+pub use self::transforms::{Loaded, load_transforms};
 use crate::config::Settings;
 use crate::lake::LakeError;
 use crate::source::SourceError;

@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::epoch::SealedEpoch;
 use super::evaluate::{EvaluateError, Failure, LiveTransform, Output};
-use super::status::Status;
+use super::samples::Samples;
+use super::status::{Status, now_ms};
+use super::swap::{Change, Coverage};
 use super::{PipelineError, on_cpu};
 use crate::telemetry::{KindLabel, Metrics, Stage, TableLabel};
 use crate::warehouse::{DeadLetterRow, EncodedRows, EpochRecord, Warehouse, WarehouseError};
@@ -43,6 +45,8 @@ pub(super) struct StarEpoch {
     truncates: Vec<(TargetTable, Truncate)>,
     dead_letters: Vec<DeadLetterRow>,
     record: EpochRecord,
+    /// Tells its inserts from others of the same version.
+    part: String,
     rows: usize,
     closed_at: Instant,
     kafka_times_ms: Vec<i64>,
@@ -53,6 +57,15 @@ pub(super) struct StarEpoch {
 struct Insert {
     table: String,
     batches: Vec<RecordBatch>,
+}
+
+impl StarEpoch {
+    /// Page `page` of fill `number`: it has the version of an epoch whose rows
+    /// are stored already.
+    pub(super) fn filling(mut self, number: u64, page: u64) -> Self {
+        self.part = format!("-fill{number}-{page}");
+        self
+    }
 }
 
 /// What turns epochs into rows.
@@ -67,11 +80,29 @@ pub(super) struct Evaluator {
     pub(super) start: Position,
     /// Where the star stands after the last epoch that was evaluated.
     pub(super) position: Position,
+    /// The last epoch that was evaluated.
+    pub(super) last: Epoch,
+    /// Of the newest events.
+    pub(super) samples: Samples,
     /// Shown to whoever asks.
     pub(super) status: Status,
 }
 
 impl Evaluator {
+    /// An evaluator of `transforms` for a star that has nothing yet.
+    pub(super) fn new(pipeline: String, term: Term, transforms: Vec<LiveTransform>, status: Status) -> Self {
+        Self {
+            pipeline,
+            term,
+            transforms,
+            start: Position::default(),
+            position: Position::default(),
+            last: Epoch(0),
+            samples: Samples::default(),
+            status,
+        }
+    }
+
     /// Evaluates one epoch; blocks, so call it on a CPU thread.
     ///
     /// # Errors
@@ -87,7 +118,23 @@ impl Evaluator {
             })
             .collect();
         self.position.merge(&epoch.position);
+        self.last = epoch.number;
         let mut star = self.evaluate_batches(&batches, epoch.number)?;
+        for batch in &batches {
+            self.samples.offer(batch, epoch.closed_at);
+        }
+        for transform in self.transforms.iter_mut().filter(|transform| transform.stopped.is_none()) {
+            if !transform.is_tried && batches.iter().any(|batch| *batch.table() == transform.spec().source) {
+                transform.is_tried = true;
+                self.status.transform(&transform.entry, |report| report.first_batch_ms = Some(now_ms()));
+            }
+            if std::mem::take(&mut transform.holds_truncates_again) {
+                let again = transform.truncates.iter();
+                let of_tables = again
+                    .flat_map(|truncate| transform.tables.iter().map(move |table| (table.clone(), truncate)));
+                star.truncates.extend(of_tables);
+            }
+        }
         star.closed_at = epoch.closed_at;
         star._epoch = Some(Arc::clone(epoch));
         Ok(star)
@@ -112,11 +159,19 @@ impl Evaluator {
                 continue;
             }
             rows += own.iter().map(ChangeBatch::num_rows).sum::<usize>();
-            let output = transform.evaluate(&own, version)?;
-            let name = transform.spec().name.clone();
+            let output = match transform.evaluate(&own, version) {
+                Err(error) if transform.coverage == Coverage::Whole || error.is_defect() => {
+                    return Err(error);
+                }
+                // What came in while running must not end what runs.
+                Err(error) => {
+                    transform.stopped = Some(error.to_string());
+                    Output::default()
+                }
+                Ok(output) => output,
+            };
             if let Some(reason) = &transform.stopped {
-                tracing::error!(transform = name, reason, "transform stopped; the others go on");
-                self.status.transform_stopped(&name, reason.clone());
+                transform.tell_stopped(reason, &self.status);
                 continue;
             }
             let Output { rows: by_target, truncates: fresh, failures: failed } = output;
@@ -136,6 +191,7 @@ impl Evaluator {
             truncates,
             dead_letters,
             record: self.record(number),
+            part: String::new(),
             rows,
             closed_at: Instant::now(),
             kafka_times_ms,
@@ -159,6 +215,7 @@ impl Evaluator {
             position: self.position.clone(),
             modules: running
                 .clone()
+                .filter(|transform| transform.coverage == Coverage::Whole)
                 .map(|t| (t.spec().name.clone(), t.module().hash().to_string()))
                 .collect(),
             truncates: running
@@ -207,16 +264,27 @@ fn sample_times(batches: &[ChangeBatch]) -> Vec<i64> {
     batches.iter().flat_map(every).collect()
 }
 
-/// Evaluates every epoch that arrives and hands its rows to [`publish`].
+/// Evaluates every epoch that arrives and hands its rows to [`publish`]; between
+/// two epochs it takes in what is to change.
 ///
 /// # Errors
 /// If a transform can never run on its source.
 pub(super) async fn evaluate(
     mut evaluator: Evaluator,
     mut epochs: mpsc::Receiver<Arc<SealedEpoch>>,
+    mut changes: mpsc::Receiver<Change>,
     rows: mpsc::Sender<StarEpoch>,
 ) -> Result<(), PipelineError> {
-    while let Some(epoch) = epochs.recv().await {
+    loop {
+        let epoch = tokio::select! {
+            biased;
+            Some(change) = changes.recv() => {
+                evaluator.apply(change);
+                continue;
+            }
+            epoch = epochs.recv() => epoch,
+        };
+        let Some(epoch) = epoch else { break };
         let star;
         (evaluator, star) = on_cpu(move || {
             let star = evaluator.evaluate(&epoch);
@@ -246,7 +314,9 @@ pub(super) async fn publish(
     let mut recorded_at: Option<Instant> = None;
     let mut unrecorded: Option<EpochRecord> = None;
     while let Some(epoch) = epochs.recv().await {
-        let idle = epoch.rows == 0 && recorded_at.is_some_and(|at| at.elapsed() < IDLE_RECORD_INTERVAL);
+        let idle = epoch.rows == 0
+            && epoch.truncates.is_empty()
+            && recorded_at.is_some_and(|at| at.elapsed() < IDLE_RECORD_INTERVAL);
         if idle {
             // Nothing of it is to be stored, so all of it is visible: to read
             // it again after a crash changes nothing.
@@ -283,12 +353,13 @@ pub(super) async fn store(
     }
     let inserts = epoch.inserts.iter().map(|insert| async move {
         let Some(rows) = encode(insert, metrics).await? else { return Ok(()) };
-        let token = format!("{}-{}-{}", epoch.record.pipeline, insert.table, version.0);
+        let token = format!("{}-{}-{}{}", epoch.record.pipeline, insert.table, version.0, epoch.part);
         warehouse.insert(&insert.table, rows, &token, abort).await
     });
     try_join_all(inserts).await?;
     if !epoch.dead_letters.is_empty() {
-        warehouse.insert_dead_letters(&epoch.dead_letters, version, abort).await?;
+        let token = format!("dead-letters-{}{}", version.0, epoch.part);
+        warehouse.insert_dead_letters(&epoch.dead_letters, &token, abort).await?;
     }
     count(epoch, metrics);
     Ok(())

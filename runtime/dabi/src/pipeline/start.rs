@@ -4,36 +4,32 @@
 //! Owns the order of the start: claim the lake (the fence) before anything is
 //! written, know both sinks' positions before the source is opened.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::pin::pin;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use dabi_core::change::ChangeBatch;
 use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
-use dabi_core::spec::Spec;
-use dabi_core::star::TargetTable;
 use dabi_core::version::Epoch;
-use futures::TryStreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::LiveTransform;
+use super::fill::Filler;
 use super::ingest::{Ingest, Lanes};
 use super::lake_lane::LakeLane;
+use super::reload::Reload as ReloadTask;
+use super::replay::Pages;
 use super::star_lane::{self, Evaluator};
-use super::{Pipeline, PipelineError, on_cpu};
+use super::status::now_ms;
+use super::transforms::{Loaded, load_transforms};
+use super::{Pipeline, PipelineError};
 use crate::lake::Lake;
 use crate::source::Source;
-use crate::telemetry::Metrics;
-use crate::transform::{Module, Runtime, TransformSettings};
+use crate::transform::{Reload, Runtime, TransformSettings};
 use crate::warehouse::{EpochRecord, Warehouse};
-
-/// The first generation of a target's table.
-const FIRST_GENERATION: u32 = 1;
+use crate::watch::Watcher;
 
 /// A pipeline that runs.
 pub(super) struct Started {
@@ -44,16 +40,24 @@ pub(super) struct Started {
 pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Result<Started, PipelineError> {
     let settings = &pipeline.settings;
     let (metrics, status) = (pipeline.metrics.clone(), pipeline.status.clone());
-    let transforms = {
-        let (settings, metrics) = (settings.transforms.clone(), metrics.clone());
-        on_cpu(move || live_transforms(&settings, &metrics)).await?
-    };
+    // Before anything is built or loaded: a save from here on is not missed.
+    let watcher = watch(&settings.transforms);
+    let runtime = Runtime::new(settings.transforms.runtime())?;
+    let loaded = load_transforms(&settings.transforms, &runtime, &status).await?;
+    if loaded.is_empty() {
+        let dir = settings.transforms.dir.display();
+        tracing::warn!("no transforms in {dir}: events land in the lake only");
+    }
     let lake = Lake::open_for_writing(&settings.lake).await?;
     let warehouse = Warehouse::connect(&settings.warehouse, status.clone(), &pipeline.stop).await?;
+    let live =
+        |loaded: &Loaded| LiveTransform::new(loaded.entry.clone(), loaded.module.clone(), metrics.clone());
+    let transforms: Vec<LiveTransform> = loaded.iter().map(live).collect();
+    for Loaded { entry, module } in &loaded {
+        status.transform(entry, |report| report.live(module, now_ms()));
+    }
     for transform in &transforms {
-        for table in &transform.tables {
-            warehouse.ensure_target(table, &pipeline.stop).await?;
-        }
+        warehouse.ensure_targets(&transform.tables, &pipeline.stop).await?;
     }
     let author = lake.claim_term(&settings.pipeline, &writer_id()).await?;
     let term = author.term;
@@ -61,14 +65,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let lake_position = committer.position().clone();
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
 
-    let mut evaluator = Evaluator {
-        pipeline: settings.pipeline.clone(),
-        term,
-        transforms,
-        start: Position::default(),
-        position: Position::default(),
-        status: status.clone(),
-    };
+    let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
     let first_epoch =
         bring_up(&mut evaluator, record, &lake, &lake_position, &warehouse, pipeline, abort).await?;
     let star_position = evaluator.start.clone();
@@ -112,12 +109,48 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         status: status.clone(),
         metrics: metrics.clone(),
     };
+    let (changes, to_star) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
+    if let Some(watcher) = watcher {
+        let filler = Filler {
+            pipeline: settings.pipeline.clone(),
+            lake,
+            warehouse: warehouse.clone(),
+            status: status.clone(),
+            metrics: metrics.clone(),
+            changes: changes.clone(),
+            page_rows: settings.limits.epoch_rows_max,
+            abort: abort.clone(),
+        };
+        let reload = ReloadTask {
+            settings: settings.transforms.clone(),
+            runtime,
+            watcher,
+            changes,
+            samples: evaluator.samples.clone(),
+            filler,
+            status: status.clone(),
+            metrics: metrics.clone(),
+            stop: pipeline.stop.clone(),
+        };
+        tasks.spawn(async move {
+            reload.run(loaded).await;
+            Ok(())
+        });
+    }
     tasks.spawn(on_thread("ingest", move || Ok(ingest.run()?)));
     tasks.spawn(lake_lane.run(to_lake));
-    tasks.spawn(star_lane::evaluate(evaluator, star_epochs, rows));
+    tasks.spawn(star_lane::evaluate(evaluator, star_epochs, to_star, rows));
     tasks.spawn(star_lane::publish(warehouse.clone(), star_rows, status, metrics, abort.clone()));
     Ok(Started { tasks, warehouse })
+}
+
+/// Watches the transforms' folder, if that is wanted and the system can.
+fn watch(settings: &TransformSettings) -> Option<Watcher> {
+    if settings.reload == Reload::Manual || !settings.dir.exists() {
+        return None;
+    }
+    Watcher::new(&settings.dir).inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
 /// Known to no other process: a claim that is read back must be told from another's.
@@ -177,95 +210,15 @@ async fn bring_up(
     let mut epoch = Epoch(1);
     for source in behind {
         tracing::info!(source = %source, "new or changed transform: bringing its tables up from the lake");
-        let mut batches = pin!(lake.read_table(&source).await?);
-        let mut page: Vec<ChangeBatch> = Vec::new();
-        loop {
-            let next = batches.try_next().await?;
-            let ended = next.is_none();
-            page.extend(next);
-            let rows: usize = page.iter().map(ChangeBatch::num_rows).sum();
-            if rows >= pipeline.settings.limits.epoch_rows_max || ended && rows > 0 {
-                let star = evaluator.evaluate_batches(&std::mem::take(&mut page), epoch)?;
-                star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
-                epoch = epoch.next();
-            }
-            if ended {
-                break;
-            }
+        let mut pages = Pages::of(lake, &source, pipeline.settings.limits.epoch_rows_max).await?;
+        while let Some(page) = pages.next().await? {
+            let star = evaluator.evaluate_batches(&page, epoch)?;
+            star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
+            epoch = epoch.next();
         }
     }
     evaluator.start_at(start);
+    evaluator.last = epoch;
     warehouse.record_epoch(&evaluator.record(epoch), abort).await?;
     Ok(epoch.next())
-}
-
-/// Loads every module of the transforms' folder and checks them against each
-/// other. Blocks: modules are compiled.
-///
-/// # Errors
-/// If a module cannot be loaded, or two claim the same source or target.
-pub fn load_transforms(settings: &TransformSettings) -> Result<Vec<Module>, PipelineError> {
-    let runtime = Runtime::new(settings.runtime())?;
-    let mut modules = Vec::new();
-    for path in module_files(&settings.dir)? {
-        let bytes = std::fs::read(&path).map_err(|error| {
-            PipelineError::Transforms(format!("read the transform {}: {error}", path.display()))
-        })?;
-        modules.push(Module::load(&runtime, &path.display().to_string(), &bytes)?);
-    }
-    let (mut sources, mut targets) = (BTreeMap::new(), BTreeMap::new());
-    for module in &modules {
-        let spec: &Spec = module.spec();
-        if let Some(other) = sources.insert(spec.source.clone(), spec.name.clone()) {
-            let (name, source) = (&spec.name, &spec.source);
-            return Err(PipelineError::Transforms(format!(
-                "transforms {other} and {name} both read {source}; one transform per source table: give one of them \
-                 all targets, or take one .wasm out of {}",
-                settings.dir.display()
-            )));
-        }
-        for target in &spec.targets {
-            if let Some(other) = targets.insert(target.table.clone(), spec.name.clone()) {
-                let (name, table) = (&spec.name, &target.table);
-                return Err(PipelineError::Transforms(format!(
-                    "transforms {other} and {name} both fill {table}; rename the target of one of them"
-                )));
-            }
-        }
-    }
-    Ok(modules)
-}
-
-fn module_files(dir: &Path) -> Result<BTreeSet<std::path::PathBuf>, PipelineError> {
-    let unreadable = |error: std::io::Error| {
-        PipelineError::Transforms(format!(
-            "read the transforms' folder {}: {error}; create it, or set transforms.dir",
-            dir.display()
-        ))
-    };
-    let mut files = BTreeSet::new();
-    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            files.insert(path);
-        }
-    }
-    Ok(files)
-}
-
-fn live_transforms(
-    settings: &TransformSettings,
-    metrics: &Metrics,
-) -> Result<Vec<LiveTransform>, PipelineError> {
-    let modules = load_transforms(settings)?;
-    if modules.is_empty() {
-        tracing::warn!(dir = %settings.dir.display(), "no .wasm in the transforms' folder: events land in the lake only");
-    }
-    let live = |module: Module| {
-        let spec = module.spec();
-        let tables =
-            spec.targets.iter().map(|target| TargetTable::new(spec, target, FIRST_GENERATION)).collect();
-        LiveTransform::new(module, tables, metrics.clone())
-    };
-    Ok(modules.into_iter().map(live).collect())
 }

@@ -23,5 +23,5 @@ pub use answer::{Applied, RowError, TargetRows};
 pub use instance::{ApplyFailure, InputBatch, Instance};
 pub use module::{Module, ModuleError, ModuleHash};
 pub use runtime::{Runtime, RuntimeError, Settings};
-pub use settings::TransformSettings;
+pub use settings::{Reload, TransformSettings};
 pub use worker::{PoisonBudget, TransformStopped, Worker};

@@ -11,8 +11,12 @@ use super::runtime::Settings;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransformSettings {
-    /// Every `.wasm` file in this folder is a transform.
+    /// Every source project and every `.wasm` file in this folder is a transform.
     pub dir: PathBuf,
+    /// Where the modules of projects go when they are built.
+    pub build_dir: PathBuf,
+    /// What happens when something in `dir` changes.
+    pub reload: Reload,
     /// Where compiled code is kept between starts; only dabi may write there.
     pub cache_dir: PathBuf,
     /// The longest that one call of a module may take, ms.
@@ -25,10 +29,23 @@ pub struct TransformSettings {
     pub retry_ms_max: u64,
 }
 
+/// What happens when a transform changes while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reload {
+    /// It is built and taken up: later events go through it. The next start
+    /// replays the lake through it.
+    Forward,
+    /// Nothing, until the next start.
+    Manual,
+}
+
 impl Default for TransformSettings {
     fn default() -> Self {
         Self {
             dir: PathBuf::from("transforms"),
+            build_dir: PathBuf::from(".dabi/transforms"),
+            reload: Reload::Forward,
             cache_dir: PathBuf::from(".dabi/compiled"),
             call_ms_max: 5_000,
             memory_bytes_max: 256 << 20,

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use dabi_core::star::quote;
-use dabi_core::version::Version;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -38,14 +37,15 @@ pub struct DeadLetterRow {
 }
 
 impl Warehouse {
-    /// Stores dead letters of an epoch.
+    /// Stores dead letters. Sent again after a doubtful answer, `token` keeps
+    /// them from doubling.
     ///
     /// # Errors
     /// If ClickHouse refuses, or `stop` comes first.
     pub async fn insert_dead_letters(
         &self,
         rows: &[DeadLetterRow],
-        version: Version,
+        token: &str,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
         let mut body = Vec::new();
@@ -58,8 +58,7 @@ impl Warehouse {
              message, row) FORMAT JSONEachRow",
             quote(&self.database)
         );
-        let token = format!("dead-letters-{}", version.0);
-        self.send(&sql, Bytes::from(body), &token, "store dead letters", stop).await
+        self.send(&sql, Bytes::from(body), token, "store dead letters", stop).await
     }
 
     /// Creates dabi's own tables.

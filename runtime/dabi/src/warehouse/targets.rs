@@ -1,7 +1,9 @@
 //! Tables and views of the star: created, extended, or refused.
 
 use dabi_core::fold::Truncate;
-use dabi_core::star::{DELETED, ExistingColumn, ExistingTable, LSN, TS, TargetTable, VERSION, quote};
+use dabi_core::star::{
+    Alteration, DELETED, ExistingColumn, ExistingTable, LSN, TS, TargetTable, VERSION, quote,
+};
 use dabi_core::version::Version;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -30,31 +32,37 @@ struct ColumnRow {
 }
 
 impl Warehouse {
-    /// Creates the target's table, or adds the columns it lacks, then its view.
+    /// Creates the table of each target, or adds the columns it lacks, then its
+    /// view; nothing of it if one of them is refused.
     ///
     /// # Errors
     /// If a table is there that does not fit, with every difference.
-    pub async fn ensure_target(
+    pub async fn ensure_targets(
         &self,
-        table: &TargetTable,
+        tables: &[TargetTable],
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        self.check_view_is_free(table, stop).await?;
-        let name = table.physical_name();
-        match self.existing_table(&name, stop).await? {
-            None => {
-                let create = table.create_table_sql(&self.database);
-                self.execute(&create, &format!("create table {name}"), stop).await?;
-            }
-            Some(existing) => {
-                for alteration in table.alterations(&self.database, &existing)? {
-                    tracing::info!(table = name, statement = alteration.0, "extending the star");
-                    self.execute(&alteration.0, &format!("extend table {name}"), stop).await?;
+        let mut statements = Vec::new();
+        for table in tables {
+            self.check_view_is_free(table, stop).await?;
+            let (name, view) = (table.physical_name(), table.view_name());
+            match self.existing_table(&name, stop).await? {
+                None => {
+                    statements.push((table.create_table_sql(&self.database), format!("create table {name}")));
+                }
+                Some(existing) => {
+                    for Alteration(sql) in table.alterations(&self.database, &existing)? {
+                        tracing::info!(table = name, statement = sql, "extending the star");
+                        statements.push((sql, format!("extend table {name}")));
+                    }
                 }
             }
+            statements.push((table.create_view_sql(&self.database), format!("create view {view}")));
         }
-        let view = table.create_view_sql(&self.database);
-        self.execute(&view, &format!("create view {}", table.view_name()), stop).await
+        for (sql, doing) in statements {
+            self.execute(&sql, &doing, stop).await?;
+        }
+        Ok(())
     }
 
     async fn existing_table(

@@ -9,6 +9,7 @@ mod capture;
 mod captures;
 mod lake;
 mod real_kafka;
+mod reload;
 mod source;
 mod stack;
 mod support;

@@ -1,34 +1,27 @@
-//! WASM modules for tests: Rust guests and transforms built with cargo, once
-//! per test run.
+//! WASM modules for tests: Rust guests and transforms, built as `dabi build`
+//! builds them, once per test run.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
-/// The .wasm of a workspace member that is a transform, as `dabi build` would
-/// make it.
-pub(crate) fn wasm(package: &str) -> Vec<u8> {
+use dabi::build::Project;
+
+use super::block_on;
+
+/// The .wasm of a folder of `transforms/` or `tests/guests/`.
+pub(crate) fn wasm(name: &str) -> Vec<u8> {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     let mut built = BUILT.get_or_init(Mutex::default).lock().expect("a build panicked");
-    let path = built.entry(package.to_owned()).or_insert_with(|| build(package));
-    std::fs::read(path).expect("read the module that cargo has built")
+    let path = built.entry(name.to_owned()).or_insert_with(|| build(name));
+    std::fs::read(path).expect("read the module that was built")
 }
 
-fn build(package: &str) -> PathBuf {
-    // cargo makes this folder inside of its target folder.
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target folder");
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--profile", "transform", "--target", "wasm32-unknown-unknown"])
-        .args(["--package", package, "--target-dir"])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("start cargo");
-    assert!(
-        output.status.success(),
-        "build {package} for WASM (is the target there? `rustup target add wasm32-unknown-unknown`):\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    target.join("wasm32-unknown-unknown/transform").join(format!("{package}.wasm"))
+fn build(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [here.join("tests/guests"), here.join("../../transforms")];
+    let project = folders.iter().find_map(|folder| Project::at(&folder.join(name)));
+    let project = project.unwrap_or_else(|| panic!("there is no guest or transform {name}"));
+    let built = block_on(project.build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")));
+    built.unwrap_or_else(|error| panic!("{error}")).module
 }

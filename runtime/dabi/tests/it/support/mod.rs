@@ -13,6 +13,7 @@ pub(crate) mod clickhouse;
 pub(crate) mod dabi;
 pub(crate) mod guests;
 pub(crate) mod kafka;
+pub(crate) mod load;
 pub(crate) mod minio;
 pub(crate) mod orders;
 pub(crate) mod process;

@@ -2,7 +2,6 @@
 //! real Kafka, each ending with the oracle.
 
 mod kills;
-mod load;
 mod oracle;
 mod outages;
 
@@ -12,6 +11,7 @@ use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
 use crate::support::guests;
 use crate::support::kafka::Kafka;
+use crate::support::load;
 use crate::support::minio::Minio;
 
 /// How long dabi may take to bring everything to both sinks on a busy machine.

@@ -2,7 +2,6 @@
 //! the source, the lake folds to the source, and every event is in it once.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use dabi::lake::{Lake, LakeSettings};
 use dabi_core::fold::Fold;
@@ -10,33 +9,18 @@ use dabi_core::table::SourceTable;
 use futures::TryStreamExt;
 
 use super::World;
-use super::load::Outcome;
 use crate::support::block_on;
+use crate::support::load::{Outcome, STAR};
 use crate::support::minio::Minio;
 
 /// Holds star and lake against what the source did.
 pub(super) fn check(world: &World, outcome: &Outcome) {
-    let star = world.clickhouse.query(
-        "SELECT id, customer_id, status, toString(total) FROM dabi.f_orders ORDER BY id FORMAT TabSeparated",
-    );
-    let mut expected = String::new();
-    for (id, (customer, status, cents)) in &outcome.orders {
-        let _ = writeln!(expected, "{id}\t{customer}\t{status}\t{}", decimal(*cents));
-    }
+    let star = world.clickhouse.query(STAR);
+    let expected = outcome.star();
     assert_eq!(lines(&star), lines(&expected), "the star equals the source");
     assert_eq!(world.clickhouse.query("SELECT count() FROM dabi._dead_letters").trim(), "0");
     let environment = world.minio.environment().map(|(name, value)| (name, value.to_owned()));
     block_on(check_lake(&environment, outcome));
-}
-
-/// As ClickHouse prints a Decimal: without trailing zeros.
-fn decimal(cents: u64) -> String {
-    let (whole, cents) = (cents / 100, cents % 100);
-    match cents {
-        0 => whole.to_string(),
-        _ if cents % 10 == 0 => format!("{whole}.{}", cents / 10),
-        _ => format!("{whole}.{cents:02}"),
-    }
 }
 
 /// By key, so that a difference is shown and not two texts.

@@ -49,7 +49,7 @@ impl Fixture {
     }
 
     fn ensure(&self, table: &TargetTable) -> Result<(), WarehouseError> {
-        block_on(self.warehouse.ensure_target(table, &self.never))
+        block_on(self.warehouse.ensure_targets(std::slice::from_ref(table), &self.never))
     }
 
     #[track_caller]

@@ -2,6 +2,7 @@
 //! again, as Debezium would send them, and what stands at the end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,33 +13,37 @@ use base64::prelude::BASE64_STANDARD;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-pub(super) const TOPIC: &str = "cdc.shop.orders";
-pub(super) const PARTITIONS: i32 = 3;
+pub(crate) const TOPIC: &str = "cdc.shop.orders";
+pub(crate) const PARTITIONS: i32 = 3;
 /// Orders that live at a time, about.
 const KEYS: u64 = 2_000;
 
 /// By id: customer, status, total in cents.
-pub(super) type Orders = BTreeMap<u64, (u64, &'static str, u64)>;
+pub(crate) type Orders = BTreeMap<u64, (u64, &'static str, u64)>;
+
+/// The star that the transform `orders` makes of them.
+pub(crate) const STAR: &str =
+    "SELECT id, customer_id, status, toString(total) FROM dabi.f_orders ORDER BY id FORMAT TabSeparated";
 
 /// A load that runs until it is stopped.
-pub(super) struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Outcome>,
 }
 
 /// What a load has done.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The orders that stand.
-    pub(super) orders: Orders,
+    pub(crate) orders: Orders,
     /// Change events sent.
-    pub(super) events: u64,
+    pub(crate) events: u64,
     /// Tombstones sent beside them.
-    pub(super) tombstones: u64,
+    pub(crate) tombstones: u64,
 }
 
 impl Load {
     /// Sends `per_second` events to the topic, seeded.
-    pub(super) fn start(mut client: ClientConfig, per_second: u32, seed: u64) -> Self {
+    pub(crate) fn start(mut client: ClientConfig, per_second: u32, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         // An outage of Kafka is waited out here too.
         client.set("message.timeout.ms", "600000").set("enable.idempotence", "true").set("linger.ms", "5");
@@ -60,7 +65,7 @@ impl Load {
     }
 
     /// Ends it; everything it sent has been acknowledged.
-    pub(super) fn stop(self) -> Outcome {
+    pub(crate) fn stop(self) -> Outcome {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the load does not panic")
     }
@@ -69,6 +74,25 @@ impl Load {
 impl Outcome {
     fn empty() -> Self {
         Self { orders: Orders::new(), events: 0, tombstones: 0 }
+    }
+
+    /// What [`STAR`] gives once the star has all of it.
+    pub(crate) fn star(&self) -> String {
+        let mut lines = String::new();
+        for (id, (customer, status, cents)) in &self.orders {
+            let _ = writeln!(lines, "{id}\t{customer}\t{status}\t{}", decimal(*cents));
+        }
+        lines
+    }
+}
+
+/// As ClickHouse prints a Decimal: without trailing zeros.
+fn decimal(cents: u64) -> String {
+    let (whole, cents) = (cents / 100, cents % 100);
+    match cents {
+        0 => whole.to_string(),
+        _ if cents % 10 == 0 => format!("{whole}.{}", cents / 10),
+        _ => format!("{whole}.{cents:02}"),
     }
 }
 
@@ -132,10 +156,10 @@ fn row(id: u64, customer: u64, status: &str, cents: u64) -> String {
 }
 
 /// xorshift64*: the same sequence for the same seed.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

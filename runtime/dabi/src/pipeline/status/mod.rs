@@ -1,10 +1,15 @@
 //! What the pipeline is doing, for `/readyz` and the terminal.
 
+mod transform;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use dabi_core::position::Position;
 use serde::Serialize;
+
+pub use self::transform::{BuildReport, TransformReport, TransformState};
 
 /// The phase of a pipeline that has ended, in whatever way.
 pub const STOPPED: &str = "stopped";
@@ -22,9 +27,11 @@ pub struct Report {
     pub phase: String,
     /// Neighbours that are waited for, with the reason.
     pub waiting: BTreeMap<String, String>,
-    /// Transforms that were stopped, with the reason; the promise does not hold
-    /// for their targets.
-    pub stopped_transforms: BTreeMap<String, String>,
+    /// Every transform since the start, by its entry in the transforms' folder.
+    /// The promise holds for the targets of those that are live and have no note.
+    pub transforms: Vec<TransformReport>,
+    /// How often a module was replaced since the start.
+    pub reloads: u64,
     /// Up to where everything is durable in the lake.
     pub lake_position: Position,
     /// Up to where everything is visible in the star.
@@ -59,9 +66,23 @@ impl Status {
         report.ready = report.phase == "running" && report.waiting.is_empty();
     }
 
-    /// A transform was stopped.
-    pub fn transform_stopped(&self, name: &str, reason: String) {
-        self.lock().stopped_transforms.insert(name.to_owned(), reason);
+    /// Something is new about the transform of `entry`.
+    pub(super) fn transform(&self, entry: &str, change: impl FnOnce(&mut TransformReport)) {
+        let mut report = self.lock();
+        let place = report.transforms.binary_search_by(|known| known.entry.as_str().cmp(entry));
+        let place = place.unwrap_or_else(|place| {
+            report.transforms.insert(place, TransformReport::new(entry));
+            place
+        });
+        let transform = &mut report.transforms[place];
+        change(transform);
+        transform.settle();
+        report.reloads = report.transforms.iter().map(|transform| transform.reloads).sum();
+    }
+
+    /// The source or module of `entry` was taken away before it ever was live.
+    pub(super) fn forget_transform(&self, entry: &str) {
+        self.lock().transforms.retain(|transform| transform.entry != entry);
     }
 
     /// The lake is durable up to `position`.
@@ -74,8 +95,20 @@ impl Status {
         self.lock().star_position.merge(position);
     }
 
+    /// Where lake and star stand.
+    pub(super) fn positions(&self) -> (Position, Position) {
+        let report = self.lock();
+        (report.lake_position.clone(), report.star_position.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Report> {
         // A report is plain data: whole after every statement, even if its writer panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time as reports tell it: ms since 1970.
+pub(super) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
+    u64::try_from(now).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,117 @@
+//! Changing the transforms of a running star lane.
+//!
+//! Owns what happens between two epochs: which transform takes whose place,
+//! and which of the rows in its tables are then its own. Does not own where new
+//! transforms come from (`reload`) or how older rows are brought in (`fill`).
+//!
+//! Invariants: a change is applied between two epochs, never inside of one, so
+//! each event goes through exactly one module; `_dabi_epochs` names a module
+//! only once every row of its tables is its own, so that otherwise the next
+//! start replays the lake through it.
+
+use dabi_core::engine::Truncates;
+use dabi_core::position::Position;
+use dabi_core::version::{Epoch, Term};
+use tokio::sync::oneshot;
+
+use super::evaluate::LiveTransform;
+use super::star_lane::Evaluator;
+use crate::transform::ModuleHash;
+
+/// Which rows of a transform's tables are what its module would make of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    /// All.
+    Whole,
+    /// Those of events since it was switched to; older ones are from the module before.
+    Later,
+    /// Those of events since it was switched to; older ones are on their way from the lake.
+    Filling,
+}
+
+/// What is to change.
+pub(super) enum Change {
+    /// From now on events go through this transform, and no longer through
+    /// another of the same entry.
+    Replace { transform: Box<LiveTransform>, switched: oneshot::Sender<Switched> },
+    /// No event goes through the transform of this entry any more.
+    Retire { entry: String },
+    /// Every row from before the switch is in its tables.
+    Filled {
+        entry: String,
+        module: ModuleHash,
+        /// Those of the events before the switch.
+        truncates: Truncates,
+    },
+    /// It cannot make the rows from before the switch.
+    Broken { entry: String, module: ModuleHash, reason: String },
+}
+
+/// Where a transform was switched to.
+pub(super) struct Switched {
+    /// The term of this run.
+    pub(super) term: Term,
+    /// The last epoch without it.
+    pub(super) epoch: Epoch,
+    /// The events below are not its own.
+    pub(super) position: Position,
+    /// Which rows of its tables are.
+    pub(super) coverage: Coverage,
+    /// What it took the place of.
+    pub(super) replaced: Option<ModuleHash>,
+}
+
+impl Evaluator {
+    /// Applies a change; call it between two epochs.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Replace { transform, switched } => {
+                let done = self.replace(*transform);
+                // The asker is gone only when the pipeline is being torn down.
+                let _ = switched.send(done);
+            }
+            Change::Retire { entry } => self.transforms.retain(|transform| transform.entry != entry),
+            Change::Filled { entry, module, truncates } => {
+                let Some(transform) = self.live(&entry, module) else { return };
+                transform.truncates.merge(&truncates);
+                transform.coverage = Coverage::Whole;
+                transform.holds_truncates_again = true;
+            }
+            Change::Broken { entry, module, reason } => {
+                if let Some(transform) = self.live(&entry, module) {
+                    transform.stopped = Some(reason);
+                }
+            }
+        }
+    }
+
+    fn live(&mut self, entry: &str, module: ModuleHash) -> Option<&mut LiveTransform> {
+        // It may have been replaced meanwhile.
+        self.transforms.iter_mut().find(|live| live.entry == entry && live.module().hash() == module)
+    }
+
+    fn replace(&mut self, mut new: LiveTransform) -> Switched {
+        let old = self.transforms.iter().position(|live| live.entry == new.entry);
+        let old = old.map(|index| self.transforms.remove(index));
+        new.coverage = Coverage::Filling;
+        if let Some(old) = &old
+            && old.spec().source == new.spec().source
+        {
+            new.truncates = old.truncates.clone();
+            let has_older_rows =
+                new.tables.iter().all(|table| old.tables.iter().any(|o| o.view_name() == table.view_name()));
+            if has_older_rows && old.stopped.is_none() && old.coverage != Coverage::Filling {
+                new.coverage = Coverage::Later;
+            }
+        }
+        let coverage = new.coverage;
+        self.transforms.push(new);
+        Switched {
+            term: self.term,
+            epoch: self.last,
+            position: self.position.clone(),
+            coverage,
+            replaced: old.map(|old| old.module().hash()),
+        }
+    }
+}

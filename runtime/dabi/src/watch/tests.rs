@@ -1,0 +1,81 @@
+use std::fs;
+use std::time::Duration;
+
+use super::*;
+
+fn noted(path: &str) -> Changed {
+    let mut changed = Changed::default();
+    note(&mut changed, Path::new("/home/ann/transforms"), Path::new(path));
+    changed
+}
+
+fn entry(name: &str) -> Changed {
+    Changed { entries: BTreeSet::from([name.to_owned()]), everything: false }
+}
+
+#[test]
+fn an_event_means_the_entry_that_it_is_in() {
+    for (path, expected) in [
+        ("/home/ann/transforms/orders/src/lib.rs", entry("orders")),
+        ("/home/ann/transforms/orders", entry("orders")),
+        ("/home/ann/transforms/users.wasm", entry("users.wasm")),
+        ("/home/ann/transforms", Changed { everything: true, ..Changed::default() }),
+        ("/home/ann/notes.txt", Changed::default()),
+        ("/home/ann/transforms/orders/target/debug/x", Changed::default()),
+        ("/home/ann/transforms/orders/src/.lib.rs.swp", Changed::default()),
+        ("/home/ann/transforms/orders/src/lib.rs~", Changed::default()),
+        ("/home/ann/transforms/.orders.wasm.part", Changed::default()),
+    ] {
+        assert_eq!(noted(path), expected, "{path}");
+    }
+}
+
+/// Gathers what is reported until it holds `entry` (or everything).
+async fn until(watcher: &mut Watcher, entry: &str) -> Changed {
+    let mut all = Changed::default();
+    let gather = async {
+        while !all.everything && !all.entries.contains(entry) {
+            let changed = watcher.changed().await;
+            all.entries.extend(changed.entries);
+            all.everything |= changed.everything;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gather).await.expect("it is reported");
+    all
+}
+
+#[tokio::test]
+async fn a_folder_that_was_deleted_is_watched_again_when_it_returns() {
+    let home = tempfile::tempdir().expect("a folder");
+    let dir = home.path().join("transforms");
+    fs::create_dir(&dir).expect("a folder");
+    let mut watcher = Watcher::new(&dir).expect("watches");
+    fs::write(dir.join("a.wasm"), "a").expect("writes");
+    assert!(until(&mut watcher, "a.wasm").await.entries.contains("a.wasm"));
+
+    fs::remove_dir_all(&dir).expect("removes");
+    while !until(&mut watcher, "a.wasm").await.everything {}
+    fs::create_dir(&dir).expect("a folder");
+    while !until(&mut watcher, "none").await.everything {}
+    fs::create_dir_all(dir.join("b/src")).expect("a folder");
+    until(&mut watcher, "b").await;
+    fs::write(dir.join("b/src/lib.rs"), "fn b() {}").expect("writes");
+    assert!(until(&mut watcher, "b").await.entries.contains("b"));
+}
+
+#[tokio::test]
+async fn a_file_renamed_over_another_is_a_change_and_reading_is_none() {
+    let home = tempfile::tempdir().expect("a folder");
+    let dir = home.path().join("transforms");
+    fs::create_dir_all(dir.join("orders/src")).expect("a folder");
+    let source = dir.join("orders/src/lib.rs");
+    fs::write(&source, "1").expect("writes");
+    let mut watcher = Watcher::new(&dir).expect("watches");
+    fs::read(&source).expect("reads");
+    let reported = tokio::time::timeout(Duration::from_millis(200), watcher.changed()).await;
+    assert!(reported.is_err(), "{reported:?}");
+
+    fs::write(dir.join("orders/src/.lib.rs.new"), "2").expect("writes");
+    fs::rename(dir.join("orders/src/.lib.rs.new"), &source).expect("renames");
+    assert_eq!(until(&mut watcher, "orders").await, entry("orders"));
+}
