@@ -1,9 +1,20 @@
 //! The declaration of a transform: constants that the derive macros make, the
 //! checks between the two rows while the transform is compiled, and `describe`.
 
-use crate::bindings::types::{self, ColumnSource, Spec, Target, TargetColumn, TargetKind};
-use crate::data_type::{DataType, Scalar};
-use crate::row::{SourceRow, StarRow};
+mod check;
+mod message;
+
+use crate::answer::Answer;
+use crate::bindings::types::{self, ColumnSource, Spec, Target, TargetColumn};
+use crate::data_type::DataType;
+use crate::lookup::LookupField;
+use crate::row::SourceRow;
+
+use check::{Place, place};
+pub use check::{check, check_as_of, check_lookup};
+
+/// Options, by the names of the contract.
+pub type Options = &'static [(&'static str, &'static str)];
 
 /// A column that a source row reads.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +25,62 @@ pub struct InputColumn {
     pub data_type: DataType,
     /// May it be null?
     pub nullable: bool,
-    /// Options, by the names of the contract.
-    pub options: &'static [(&'static str, &'static str)],
+    /// How to read it.
+    pub options: Options,
+}
+
+/// A row that the host looks up beside a source row.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    /// The field that holds it.
+    pub name: &'static str,
+    /// The table, as `schema.table`.
+    pub table: &'static str,
+    /// Its primary key.
+    pub key: &'static [&'static str],
+    /// Columns of the table of the row that has the field, as many as in `key`.
+    pub on: &'static [&'static str],
+    /// What becomes of a source row for which nothing is found.
+    pub missing: Missing,
+    /// The columns that its row reads.
+    pub columns: &'static [InputColumn],
+    /// The rows looked up beside it.
+    pub lookups: &'static [Lookup],
+}
+
+/// What becomes of a source row for which nothing is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// the field is `None`
+    Nulls,
+    /// no star row until it is there
+    Hold,
+    /// a dead letter until it is there
+    Reject,
+}
+
+/// A table of the star.
+#[derive(Clone, Copy, Debug)]
+pub struct StarTable {
+    /// Its name.
+    pub name: &'static str,
+    /// How it keeps rows.
+    pub kind: Kind,
+    /// Its columns, in the order of the fields.
+    pub columns: &'static [StarColumn],
+    /// `order`, `partition`, `ttl`, `comment`
+    pub options: Options,
+}
+
+/// How a table keeps rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// the current row per key
+    Latest,
+    /// one row per version of a key
+    Scd2,
+    /// one row per change
+    Append,
 }
 
 /// A column of a star row.
@@ -29,228 +94,249 @@ pub struct StarColumn {
     pub nullable: bool,
     /// Is it part of the table's key?
     pub key: bool,
-    /// The source column whose values it passes on; `None`: computed.
-    pub from: Option<&'static str>,
+    /// Is it marked as one whose change begins a new version?
+    pub tracked: bool,
+    /// Where its values come from.
+    pub source: Source,
     /// Options of the source column, where only this one asks for it.
-    pub input_options: &'static [(&'static str, &'static str)],
-    /// Options, by the names of the contract.
-    pub options: &'static [(&'static str, &'static str)],
+    pub input_options: Options,
+    /// `codec`, `low-cardinality`, `enum`, `comment`
+    pub options: Options,
 }
 
-/// Checks the passed columns of a star row against its source row; called in a
-/// constant, so that a difference is a compile error.
-///
-/// # Panics
-/// A passed column has another type or nullability than the source row says.
-#[track_caller]
-pub const fn check<'a, R: SourceRow<'a>, S: StarRow>() {
-    let mut index = 0;
-    while index < S::COLUMNS.len() {
-        let column = &S::COLUMNS[index];
-        if let Some(from) = column.from {
-            check_passed(S::TABLE, column, from, R::COLUMNS);
-            check_agreement(S::TABLE, column, from, S::COLUMNS.split_at(index).0);
-        }
-        index += 1;
-    }
+/// Where the values of a star column come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// The transform returns them.
+    Computed,
+    /// This column of the source row, or `<lookup>.<column>`.
+    Passed(&'static str),
+    /// The version of a dimension that is valid at a time.
+    AsOf(AsOf),
 }
 
-#[track_caller]
-const fn check_passed(table: &str, column: &StarColumn, from: &str, inputs: &[InputColumn]) {
-    let mut index = 0;
-    while index < inputs.len() {
-        let input = &inputs[index];
-        if same_text(input.name, from) {
-            if !(input.data_type.same(column.data_type) && input.nullable == column.nullable) {
-                passes_on(table, column, from)
-                    .text(", but the source row reads it as ")
-                    .data_type(input.data_type, input.nullable)
-                    .panic();
-            }
-            if !column.input_options.is_empty() {
-                passes_on(table, column, from)
-                    .text(" with options for reading it, but the source row reads it: give them there")
-                    .panic();
-            }
-        }
-        index += 1;
-    }
+/// A reference to the version of a dimension that is valid at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct AsOf {
+    /// The star table referred to.
+    pub dimension: &'static str,
+    /// Columns of the star row that hold the dimension's key.
+    pub key: &'static [&'static str],
+    /// Column of the star row that holds the time.
+    pub at: &'static str,
+    /// What becomes of a row for which no version is valid then.
+    pub missing: Missing,
 }
 
-#[track_caller]
-const fn check_agreement(table: &str, column: &StarColumn, from: &str, others: &[StarColumn]) {
-    let mut index = 0;
-    while index < others.len() {
-        let other = &others[index];
-        if let Some(other_from) = other.from
-            && same_text(other_from, from)
-        {
-            if !(other.data_type.same(column.data_type) && other.nullable == column.nullable) {
-                passes_on(table, column, from)
-                    .text(", but ")
-                    .text(other.name)
-                    .text(" passes it on as ")
-                    .data_type(other.data_type, other.nullable)
-                    .panic();
-            }
-            if !column.input_options.is_empty() {
-                passes_on(table, column, from)
-                    .text(" with options for reading it, but ")
-                    .text(other.name)
-                    .text(" passes it on already: give them there")
-                    .panic();
-            }
-        }
-        index += 1;
-    }
-}
-
-const fn passes_on(table: &str, column: &StarColumn, from: &str) -> Message {
-    Message::new()
-        .text(table)
-        .text(".")
-        .text(column.name)
-        .text(" passes on ")
-        .text(from)
-        .text(" as ")
-        .data_type(column.data_type, column.nullable)
-}
-
-const fn same_text(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut index = 0;
-    while index < a.len() {
-        if a[index] != b[index] {
-            return false;
-        }
-        index += 1;
-    }
-    true
-}
-
-/// Text put together while compiling; what does not fit is cut.
-struct Message {
-    bytes: [u8; 256],
-    len: usize,
-}
-
-impl Message {
-    const fn new() -> Self {
-        Self { bytes: [0; 256], len: 0 }
-    }
-
-    const fn text(mut self, text: &str) -> Self {
-        let text = text.as_bytes();
-        let mut index = 0;
-        while index < text.len() && self.len < self.bytes.len() {
-            self.bytes[self.len] = text[index];
-            self.len += 1;
-            index += 1;
-        }
-        self
-    }
-
-    const fn number(self, number: u8) -> Self {
-        let digit = [b'0' + number % 10];
-        let message = if number >= 10 { self.number(number / 10) } else { self };
-        match str::from_utf8(&digit) {
-            Ok(digit) => message.text(digit),
-            Err(_) => message,
-        }
-    }
-
-    const fn data_type(self, data_type: DataType, nullable: bool) -> Self {
-        let message = if nullable { self.text("Option<") } else { self };
-        let message = match data_type {
-            DataType::Scalar(scalar) => message.scalar(scalar),
-            DataType::List(scalar) => message.text("Vec<").scalar(scalar).text(">"),
-        };
-        if nullable { message.text(">") } else { message }
-    }
-
-    const fn scalar(self, scalar: Scalar) -> Self {
-        let message = self.text(scalar.rust_name());
-        match scalar {
-            Scalar::Decimal { precision, scale } => {
-                message.text("<").number(precision).text(", ").number(scale).text(">")
-            }
-            _ => message,
-        }
-    }
-
-    #[track_caller]
-    const fn panic(&self) -> ! {
-        match str::from_utf8(self.bytes.split_at(self.len).0) {
-            Ok(text) => panic!("{}", text),
-            Err(_) => panic!("a passed column differs in type from the source row"),
+impl Lookup {
+    /// The lookup that a field of type `L` declares.
+    #[must_use]
+    pub const fn of<'a, L: LookupField<'a>>(
+        name: &'static str,
+        on: &'static [&'static str],
+        missing: Missing,
+    ) -> Self {
+        Self {
+            name,
+            table: L::Row::TABLE,
+            key: if L::Row::KEY.is_empty() { on } else { L::Row::KEY },
+            on,
+            missing: missing.unless(L::OPTIONAL),
+            columns: L::Row::COLUMNS,
+            lookups: L::Row::LOOKUPS,
         }
     }
 }
 
-/// `describe()` of a transform from `R` to `S`.
-pub(crate) fn spec<R: SourceRow<'static>, S: StarRow>(name: &str, version: &str) -> Spec {
-    let mut inputs: Vec<types::InputColumn> = R::COLUMNS
-        .iter()
-        .map(|column| types::InputColumn {
-            name: column.name.into(),
-            type_: column.data_type.to_wit(),
-            nullable: column.nullable,
-            read: true,
-            options: options(column.options),
-        })
-        .collect();
-    let columns = S::COLUMNS
-        .iter()
-        .map(|column| TargetColumn {
-            name: column.name.into(),
-            type_: column.data_type.to_wit(),
-            nullable: column.nullable,
-            source: match column.from {
-                None => ColumnSource::Computed,
-                Some(from) => ColumnSource::Input(input_position(&mut inputs, column, from)),
-            },
-            tracked: false,
-            options: options(column.options),
-        })
-        .collect();
-    let target = Target {
-        table: S::TABLE.into(),
-        kind: TargetKind::Latest,
-        columns,
-        key: S::COLUMNS.iter().filter(|column| column.key).map(|column| column.name.into()).collect(),
-        as_of: Vec::new(),
-        options: options(S::OPTIONS),
-    };
+impl Missing {
+    /// An `Option` says by itself what becomes of a row that is missing.
+    #[must_use]
+    pub const fn unless(self, optional: bool) -> Self {
+        if optional { Self::Nulls } else { self }
+    }
+
+    fn to_wit(self) -> types::MissingPolicy {
+        match self {
+            Self::Nulls => types::MissingPolicy::Nulls,
+            Self::Hold => types::MissingPolicy::Hold,
+            Self::Reject => types::MissingPolicy::Reject,
+        }
+    }
+}
+
+/// The inputs of a transform while its star tables are gone through, which may
+/// add columns that they only pass on.
+struct Inputs {
+    columns: Vec<types::InputColumn>,
+    lookups: Vec<types::Lookup>,
+}
+
+/// `describe()` of a transform from `R` to `A`.
+pub(crate) fn spec<R: SourceRow<'static>, A: Answer>(name: &str, version: &str) -> Spec {
+    let mut inputs =
+        Inputs { columns: R::COLUMNS.iter().map(InputColumn::to_wit).collect(), lookups: Vec::new() };
+    inputs.add_lookups(R::LOOKUPS, None);
+    // Positions count through all lookups, so they are known only once every
+    // table has asked for what it passes on.
+    for column in A::TABLES.iter().flat_map(|table| table.columns) {
+        inputs.ask_for::<R>(column);
+    }
     Spec {
         name: name.into(),
         version: version.into(),
         source: R::TABLE.into(),
-        columns: inputs,
-        lookups: Vec::new(),
-        targets: vec![target],
+        targets: A::TABLES.iter().map(|table| target::<R>(table, &inputs)).collect(),
+        columns: inputs.columns,
+        lookups: inputs.lookups,
         options: options(&[("sdk", concat!("rust ", env!("CARGO_PKG_VERSION")))]),
     }
 }
 
-/// Where the passed column stands among the inputs; one that the source row
-/// does not read is added as unread.
-fn input_position(inputs: &mut Vec<types::InputColumn>, column: &StarColumn, from: &str) -> u32 {
-    let position = inputs.iter().position(|input| input.name == from).unwrap_or_else(|| {
-        inputs.push(types::InputColumn {
-            name: from.into(),
+impl InputColumn {
+    fn to_wit(&self) -> types::InputColumn {
+        types::InputColumn {
+            name: self.name.into(),
+            type_: self.data_type.to_wit(),
+            nullable: self.nullable,
+            read: true,
+            options: options(self.options),
+        }
+    }
+}
+
+impl Inputs {
+    /// A lookup stands before those of its own row, which is also the order in
+    /// which a batch has their columns.
+    fn add_lookups(&mut self, lookups: &[Lookup], parent: Option<&str>) {
+        for lookup in lookups {
+            let name =
+                parent.map_or_else(|| lookup.name.into(), |parent| format!("{parent}_{}", lookup.name));
+            let on = |column: &&str| match parent {
+                Some(parent) => format!("{parent}.{column}"),
+                None => (*column).into(),
+            };
+            self.lookups.push(types::Lookup {
+                name: name.clone(),
+                table: lookup.table.into(),
+                key: lookup.key.iter().map(|column| (*column).into()).collect(),
+                on: lookup.on.iter().map(on).collect(),
+                columns: lookup.columns.iter().map(InputColumn::to_wit).collect(),
+                missing: lookup.missing.to_wit(),
+            });
+            self.add_lookups(lookup.lookups, Some(&name));
+        }
+    }
+
+    /// Adds the column that `column` passes on, unless it is there already.
+    fn ask_for<R: SourceRow<'static>>(&mut self, column: &StarColumn) {
+        let Source::Passed(from) = column.source else { return };
+        let Some(place) = place(from, R::COLUMNS, R::LOOKUPS) else { return };
+        let columns = match self.lookup(&place) {
+            Some(lookup) => &mut self.lookups[lookup].columns,
+            None => &mut self.columns,
+        };
+        if columns.iter().any(|input| input.name == place.column) {
+            return;
+        }
+        columns.push(types::InputColumn {
+            name: place.column.into(),
             type_: column.data_type.to_wit(),
             nullable: column.nullable,
             read: false,
             options: options(column.input_options),
         });
-        inputs.len() - 1
-    });
-    u32::try_from(position).expect("a struct has fewer than 2^32 fields")
+    }
+
+    /// The lookup that has the column; `None`: the source row.
+    fn lookup(&self, place: &Place) -> Option<usize> {
+        let name = place.path.replace('.', "_");
+        self.lookups.iter().position(|lookup| lookup.name == name)
+    }
+
+    /// Where the column stands among all inputs, once it was asked for.
+    fn position(&self, place: &Place) -> u32 {
+        let columns = [&self.columns].into_iter().chain(self.lookups.iter().map(|lookup| &lookup.columns));
+        let table = self.lookup(place).map_or(0, |lookup| lookup + 1);
+        let before: usize = columns.clone().take(table).map(Vec::len).sum();
+        let within = columns
+            .skip(table)
+            .flatten()
+            .position(|column| column.name == place.column)
+            .expect("each passed column was asked for");
+        u32::try_from(before + within).expect("structs have fewer than 2^32 fields")
+    }
 }
 
-fn options(options: &[(&str, &str)]) -> Vec<(String, String)> {
+fn target<R: SourceRow<'static>>(table: &StarTable, inputs: &Inputs) -> Target {
+    let mut as_of = Vec::new();
+    let column = |column: &StarColumn| {
+        let source = match column.source {
+            Source::Computed => ColumnSource::Computed,
+            Source::Passed(from) => {
+                let place = place(from, R::COLUMNS, R::LOOKUPS).expect("`check` has found it");
+                ColumnSource::Input(inputs.position(&place))
+            }
+            Source::AsOf(reference) => {
+                as_of.push(reference.to_wit());
+                ColumnSource::AsOf(u32::try_from(as_of.len() - 1).expect("fewer than 2^32 fields"))
+            }
+        };
+        TargetColumn {
+            name: column.name.into(),
+            type_: column.data_type.to_wit(),
+            nullable: column.nullable,
+            source,
+            tracked: table.tracks(column, R::LOOKUPS),
+            options: options(column.options),
+        }
+    };
+    let columns = table.columns.iter().map(column).collect();
+    Target {
+        table: table.name.into(),
+        kind: table.kind.to_wit(),
+        columns,
+        key: table.columns.iter().filter(|column| column.key).map(|column| column.name.into()).collect(),
+        as_of,
+        options: options(table.options),
+    }
+}
+
+impl StarTable {
+    /// The marked columns are tracked, or where none is marked, all but the key
+    /// and what a lookup shows.
+    fn tracks(&self, column: &StarColumn, lookups: &'static [Lookup]) -> bool {
+        if self.kind != Kind::Scd2 || self.columns.iter().any(|column| column.tracked) {
+            return column.tracked;
+        }
+        let is_looked_up = match column.source {
+            Source::Passed(from) => place(from, &[], lookups).is_some_and(|place| !place.path.is_empty()),
+            Source::Computed | Source::AsOf(_) => false,
+        };
+        !column.key && !is_looked_up
+    }
+}
+
+impl Kind {
+    fn to_wit(self) -> types::TargetKind {
+        match self {
+            Self::Latest => types::TargetKind::Latest,
+            Self::Scd2 => types::TargetKind::Scd2,
+            Self::Append => types::TargetKind::Append,
+        }
+    }
+}
+
+impl AsOf {
+    fn to_wit(self) -> types::AsOf {
+        types::AsOf {
+            dimension: self.dimension.into(),
+            key: self.key.iter().map(|column| (*column).into()).collect(),
+            at: self.at.into(),
+            missing: self.missing.to_wit(),
+        }
+    }
+}
+
+fn options(options: Options) -> Vec<(String, String)> {
     options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }

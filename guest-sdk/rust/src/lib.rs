@@ -75,11 +75,13 @@
 // Inside this crate too, so that the macros can name it in its own tests.
 extern crate self as dabi_sdk;
 
+pub mod answer;
 pub mod bindings;
 mod data_type;
 mod decimal;
 pub mod declare;
 mod json;
+pub mod lookup;
 mod passed;
 pub mod read;
 pub mod row;
@@ -92,7 +94,7 @@ pub use dabi_sdk_macros::{SourceRow, StarRow, transform};
 pub use data_type::{DataType, Scalar};
 pub use decimal::{Decimal, DecimalOverflow, Rounding};
 pub use json::Json;
-pub use passed::{Passed, passed};
+pub use passed::{Passed, VersionKey, passed};
 pub use row::RowError;
 pub use temporal::{Date, Interval, ParseError, Time, Timestamp, TimestampTz};
 pub use uuid::Uuid;
@@ -101,7 +103,7 @@ pub use uuid::Uuid;
 pub mod prelude {
     pub use crate::{
         Date, Decimal, Interval, Json, Passed, Rounding, RowError, SourceRow, StarRow, Time, Timestamp,
-        TimestampTz, Uuid, passed,
+        TimestampTz, Uuid, VersionKey, passed,
     };
 }
 

@@ -8,11 +8,18 @@ use crate::data_type::DataType;
 use crate::value::Field;
 use crate::write::StarField;
 
-/// A column that the host fills from the source row: it is not computed, and
+/// A column that the host fills, from the source row, from a row looked up
+/// beside it, or with the key of a dimension's version: it is not computed, and
 /// never enters the module.
 ///
-/// `T` is the type of the source column, [`passed`] the value to write.
+/// `T` is the type of the column, [`passed`] the value to write.
 pub struct Passed<T>(PhantomData<fn() -> T>);
+
+/// The type of a column with `#[as_of]`: `Passed<VersionKey>`, or
+/// `Passed<Option<VersionKey>>` where no version may be valid.
+///
+/// It equals the `version_key` of one row of the dimension.
+pub type VersionKey = u64;
 
 /// The value of a [`Passed`] field.
 #[must_use]

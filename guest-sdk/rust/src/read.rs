@@ -16,7 +16,8 @@ use crate::{Date, Decimal, Interval, Json, Time, Timestamp, TimestampTz, Uuid};
     message = "a source row cannot hold a `{Self}`",
     label = "not a column type",
     note = "column types are bool, i16, i32, i64, u64, f32, f64, String, &str, Vec<u8>, &[u8], Json, Date, \
-            Time, Timestamp, TimestampTz, Interval, Uuid, Decimal<P, S>, Vec<T> of these, and Option<T>"
+            Time, Timestamp, TimestampTz, Interval, Uuid, Decimal<P, S>, Vec<T> of these, and Option<T>",
+    note = "a row of another table is looked up: put #[lookup(on = \"…\")] on the field"
 )]
 pub trait SourceField<'a>: Sized {
     /// The type of the column.
@@ -24,16 +25,16 @@ pub trait SourceField<'a>: Sized {
     /// May it hold nulls?
     const NULLABLE: bool;
     /// The column, ready to be read row by row.
-    type Column;
+    type Columns;
 
     /// The column in this type's form; `None`: it has another.
-    fn open(column: &'a types::Column) -> Option<Self::Column>;
+    fn open(column: &'a types::Column) -> Option<Self::Columns>;
 
     /// The value of one row.
     ///
     /// # Errors
     /// A list that must hold no nulls holds one.
-    fn read(column: &Self::Column, row: usize) -> Result<Self, RowError>;
+    fn read(column: &Self::Columns, row: usize) -> Result<Self, RowError>;
 }
 
 /// A value that is not null, read by position.
@@ -60,7 +61,7 @@ pub trait ReadValue<'a>: Value + Sized {
 impl<'a, T: ReadValue<'a>> SourceField<'a> for T {
     const TYPE: DataType = <T as Value>::TYPE;
     const NULLABLE: bool = false;
-    type Column = T::View;
+    type Columns = T::View;
 
     fn open(column: &'a types::Column) -> Option<T::View> {
         T::view(&column.data)
@@ -75,20 +76,20 @@ impl<'a, T: ReadValue<'a>> SourceField<'a> for T {
 impl<'a, T: ReadValue<'a>> SourceField<'a> for Option<T> {
     const TYPE: DataType = <T as Value>::TYPE;
     const NULLABLE: bool = true;
-    type Column = (T::View, Option<&'a [u8]>);
+    type Columns = (T::View, Option<&'a [u8]>);
 
-    fn open(column: &'a types::Column) -> Option<Self::Column> {
+    fn open(column: &'a types::Column) -> Option<Self::Columns> {
         Some((T::view(&column.data)?, column.validity.as_deref()))
     }
 
     #[inline(always)]
-    fn read((view, validity): &Self::Column, row: usize) -> Result<Self, RowError> {
+    fn read((view, validity): &Self::Columns, row: usize) -> Result<Self, RowError> {
         if is_valid(*validity, row) { T::value(view, row).map(Some) } else { Ok(None) }
     }
 }
 
 #[inline(always)]
-fn is_valid(validity: Option<&[u8]>, row: usize) -> bool {
+pub(crate) fn is_valid(validity: Option<&[u8]>, row: usize) -> bool {
     validity.is_none_or(|bits| bits[row / 8] >> (row % 8) & 1 == 1)
 }
 

@@ -1,7 +1,10 @@
-//! A row in, a row out: what the macros implement, and the loop over a batch.
+//! A row in, rows out: what the macros implement, and the loop over a batch.
 
-use crate::bindings::types::{self, Applied, Batch, Failure, Output, Spec};
-use crate::declare::{self, InputColumn, StarColumn};
+use std::slice;
+
+use crate::answer::Answer;
+use crate::bindings::types::{self, Applied, Batch, Failure, Spec};
+use crate::declare::{self, InputColumn, Lookup, StarTable};
 
 /// A row of a source table; `#[derive(SourceRow)]` implements it.
 #[diagnostic::on_unimplemented(
@@ -12,16 +15,20 @@ use crate::declare::{self, InputColumn, StarColumn};
 pub trait SourceRow<'a>: Sized {
     /// Source table, as `schema.table`.
     const TABLE: &'static str;
+    /// Its primary key, for lookups; empty: named as in their `on`.
+    const KEY: &'static [&'static str];
     /// Its columns that this struct reads, in the order of the fields.
     const COLUMNS: &'static [InputColumn];
+    /// The rows looked up beside it, in the order of the fields.
+    const LOOKUPS: &'static [Lookup];
     /// The columns of a batch, ready to be read row by row.
     type Columns;
 
-    /// Takes the columns of `COLUMNS` from a batch.
+    /// Takes the columns of `COLUMNS` from a batch, and those of each lookup.
     ///
     /// # Errors
     /// A column is missing or has another form than declared.
-    fn open(columns: &'a [types::Column]) -> Result<Self::Columns, Failure>;
+    fn open(batch: &mut Cursor<'a>) -> Result<Self::Columns, Failure>;
 
     /// One row.
     ///
@@ -34,16 +41,11 @@ pub trait SourceRow<'a>: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a star row",
     label = "not a star row",
-    note = "a transform returns a star row, Option<…> of one, or Result<…, RowError> of either",
     note = "put #[derive(StarRow)] and #[star(table = \"name\")] on the struct"
 )]
 pub trait StarRow {
-    /// Name of the star table.
-    const TABLE: &'static str;
-    /// Its columns, in the order of the fields.
-    const COLUMNS: &'static [StarColumn];
-    /// Options of the table.
-    const OPTIONS: &'static [(&'static str, &'static str)];
+    /// The star table.
+    const TABLE: StarTable;
     /// The columns while rows are written.
     type Builders;
 
@@ -78,44 +80,30 @@ impl<E: std::error::Error> From<E> for RowError {
     }
 }
 
-/// What a transform may return: a star row, perhaps none, perhaps a refusal.
-#[diagnostic::on_unimplemented(
-    message = "a transform cannot return `{Self}`",
-    label = "not a star row, Option<…> of one, or Result<…, RowError> of either",
-    note = "put #[derive(StarRow)] and #[star(table = \"name\")] on the struct that it returns"
-)]
-pub trait Answer {
-    /// The star row.
-    type Star: StarRow;
+/// The columns of a batch that are still to be opened.
+pub struct Cursor<'a> {
+    columns: slice::Iter<'a, types::Column>,
+}
 
-    /// The row, or none, or the refusal.
+impl<'a> Cursor<'a> {
+    /// The next column, opened by the type of its field.
     ///
     /// # Errors
-    /// The refusal of the row.
-    fn into_row(self) -> Result<Option<Self::Star>, RowError>;
-}
-
-impl<S: StarRow> Answer for S {
-    type Star = S;
-
-    fn into_row(self) -> Result<Option<S>, RowError> {
-        Ok(Some(self))
+    /// It is missing or has another form.
+    pub fn next<C>(
+        &mut self,
+        name: &str,
+        open: impl FnOnce(&'a types::Column) -> Option<C>,
+    ) -> Result<C, Failure> {
+        self.columns.next().and_then(open).ok_or_else(|| Failure {
+            code: "wrong-column".into(),
+            message: format!("column {name} is not in the batch in the form that was declared"),
+        })
     }
-}
 
-impl<S: StarRow> Answer for Option<S> {
-    type Star = S;
-
-    fn into_row(self) -> Result<Option<S>, RowError> {
-        Ok(self)
-    }
-}
-
-impl<A: Answer, E: Into<RowError>> Answer for Result<A, E> {
-    type Star = A::Star;
-
-    fn into_row(self) -> Result<Option<A::Star>, RowError> {
-        self.map_err(Into::into)?.into_row()
+    /// Which values of the column `ahead` of the next one are there.
+    pub(crate) fn validity(&self, ahead: usize) -> Option<&'a [u8]> {
+        self.columns.as_slice().get(ahead)?.validity.as_deref()
     }
 }
 
@@ -125,7 +113,7 @@ where
     R: SourceRow<'static>,
     A: Answer,
 {
-    declare::spec::<R, A::Star>(name, version)
+    declare::spec::<R, A>(name, version)
 }
 
 /// Applies a transform to each row of a batch.
@@ -141,37 +129,15 @@ where
     R: SourceRow<'a>,
     A: Answer,
 {
-    let columns = R::open(&batch.columns)?;
-    let rows = batch.rows as usize;
-    let mut star = A::Star::builders(rows);
-    let mut origin = Vec::with_capacity(rows);
+    let columns = R::open(&mut Cursor { columns: batch.columns.iter() })?;
+    let mut sinks = A::sinks(batch.rows as usize);
     let mut errors = Vec::new();
     for row in 0..batch.rows {
-        match R::read(&columns, row as usize).and_then(|source| transform(source).into_row()) {
-            Ok(Some(row_out)) => {
-                row_out.write(&mut star);
-                origin.push(row);
-            }
-            Ok(None) => {}
-            Err(RowError { code, message }) => errors.push(types::RowError { row, code, message }),
+        let written =
+            R::read(&columns, row as usize).and_then(|source| transform(source).write(row, &mut sinks));
+        if let Err(RowError { code, message }) = written {
+            errors.push(types::RowError { row, code, message });
         }
     }
-    let columns = A::Star::finish(star);
-    Ok(Applied { outputs: vec![Output { target: 0, origin, columns }], errors })
-}
-
-/// The column at `position`, opened by the type of its field.
-///
-/// # Errors
-/// It is missing or has another form.
-pub fn open<'a, C>(
-    columns: &'a [types::Column],
-    position: usize,
-    name: &str,
-    open: impl FnOnce(&'a types::Column) -> Option<C>,
-) -> Result<C, Failure> {
-    columns.get(position).and_then(open).ok_or_else(|| Failure {
-        code: "wrong-column".into(),
-        message: format!("column {name} is not in the batch in the form that was declared"),
-    })
+    Ok(Applied { outputs: A::outputs(sinks), errors })
 }

@@ -113,7 +113,7 @@ fn the_declaration_names_what_is_read_and_what_is_only_passed_on() {
         .columns
         .iter()
         .map(|column| match column.source {
-            ColumnSource::Computed => None,
+            ColumnSource::Computed | ColumnSource::AsOf(_) => None,
             ColumnSource::Input(position) => Some(position),
         })
         .collect();

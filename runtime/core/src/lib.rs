@@ -6,6 +6,7 @@
 //! versions); `fold` is the one definition of "the source tables at a
 //! position".
 
+pub mod calendar;
 pub mod change;
 pub mod data_type;
 pub mod dead_letter;

@@ -1,18 +1,27 @@
-//! What a transform declares: its source, the columns it reads, its targets.
+//! What a transform declares: its source, the columns it reads, its lookups,
+//! its targets.
 //!
 //! Owns the declaration, its rules, and the choice between the stateless and
 //! the stateful engine. Does not own its wire form (`wit/`, `transform`) or
 //! what a target becomes in ClickHouse (`star`).
 //!
-//! Invariant: a [`Spec`] that passed [`Spec::validate`] names only columns that
-//! exist, has one column per name, and only options that dabi knows.
+//! Invariant: a [`Spec`] that passed [`Spec::validate`] names only columns and
+//! earlier lookups that exist, has one column per name, and only options that
+//! dabi knows.
 
+mod as_of;
+mod history;
+mod lookups;
 mod options;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::calendar;
 use crate::data_type::DataType;
 use crate::table::SourceTable;
+
+pub use history::AutomaticColumn;
+pub use lookups::{Input, Reference};
 
 /// Hints that never break the contract; unknown keys are refused.
 pub type Options = BTreeMap<String, String>;
@@ -53,24 +62,26 @@ pub struct InputColumn {
     pub options: Options,
 }
 
-/// A left join made by the host.
+/// A left join made by the host, with the row as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// Name for messages.
+    /// Name for messages and for the `on` of later lookups.
     pub name: String,
     /// The table looked up.
     pub table: SourceTable,
-    /// Columns that are unique together in the looked-up table.
+    /// Its primary key: the columns, in any order.
     pub key: Vec<String>,
-    /// Columns of the source table, as many as in `key`.
+    /// What is looked for, lined up with `key`: columns of the source table, or
+    /// `<lookup>.<column>` of an earlier lookup. See [`Spec::references`].
     pub on: Vec<String>,
-    /// The columns wanted.
+    /// The columns wanted. See [`Input::can_be_null`].
     pub columns: Vec<InputColumn>,
-    /// What becomes of a row that finds nothing.
+    /// What becomes of a row that finds nothing. Behind an earlier lookup that
+    /// found nothing, only the policy of that one counts.
     pub missing: MissingPolicy,
 }
 
-/// What the host does with a row whose lookup finds nothing.
+/// What the host does with a row whose lookup or as-of reference finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingPolicy {
     /// pass nulls
@@ -111,17 +122,17 @@ pub struct Target {
     pub options: Options,
 }
 
-/// A reference from a target to the scd2 version valid at a time.
+/// A reference from a target to the version of an scd2 target valid at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AsOf {
-    /// The target column that gets the version key.
-    pub column: String,
     /// The scd2 target referred to.
     pub dimension: String,
-    /// Target columns that hold the dimension's key.
+    /// Target columns that hold the dimension's key, in its order.
     pub key: Vec<String>,
     /// Target column that holds the time.
     pub at: String,
+    /// What becomes of a row for which no version is valid then.
+    pub missing: MissingPolicy,
 }
 
 /// A column of a target.
@@ -147,8 +158,11 @@ pub struct TargetColumn {
 pub enum ColumnSource {
     /// `apply` returns them.
     Computed,
-    /// Those of this input column, at the output row's origin.
+    /// Those of this input column (see [`Spec::inputs`]), at the output row's
+    /// origin.
     Input(usize),
+    /// Version keys, which the host finds by this entry of [`Target::as_of`].
+    AsOf(usize),
 }
 
 /// The pseudo-columns that a transform may ask for beside the row's own.
@@ -179,16 +193,9 @@ impl Spec {
     pub fn validate(&self) -> Result<(), InvalidSpec> {
         let mut faults = Vec::new();
         options::check_known("transform", &self.options, SPEC_OPTIONS, &mut faults);
-        let mut inputs = BTreeSet::new();
-        for column in self.columns.iter().chain(self.lookups.iter().flat_map(|l| &l.columns)) {
-            check_input_options(column, &mut faults);
-            check_type(&format!("column {}", column.name), &column.data_type, &mut faults);
-        }
-        for column in &self.columns {
-            if !inputs.insert(&column.name) {
-                faults.push(format!("column {} is declared twice", column.name));
-            }
-        }
+        check_inputs("", &self.columns, &mut faults);
+        check_built_in(&self.source, &self.columns, &mut faults);
+        self.validate_lookups(&mut faults);
         if self.targets.is_empty() {
             faults.push("it has no target".into());
         }
@@ -229,6 +236,8 @@ impl Spec {
             }
             self.validate_passed(&place, column, faults);
         }
+        self.validate_history(target, faults);
+        as_of::check(target, faults);
         for key in &target.key {
             match target.columns.iter().find(|column| column.name == *key) {
                 None => faults.push(format!("{place}: key column {key} is not one of its columns")),
@@ -243,22 +252,21 @@ impl Spec {
     /// A column passed on is the input column, so it cannot differ from it.
     fn validate_passed(&self, place: &str, column: &TargetColumn, faults: &mut Vec<String>) {
         let ColumnSource::Input(position) = column.source else { return };
-        let mut inputs = self.columns.iter().chain(self.lookups.iter().flat_map(|lookup| &lookup.columns));
-        let count = inputs.clone().count();
+        let mut inputs = self.inputs();
+        let count = inputs.len();
         let Some(input) = inputs.nth(position) else {
             faults.push(format!("{place} passes on input column {position}, but there are {count}"));
             return;
         };
-        if input.data_type != column.data_type {
+        if input.column.data_type != column.data_type {
             faults.push(format!(
-                "{place} is {}, but passes on {}, which is read as {}; declare the same type",
-                column.data_type, input.name, input.data_type
+                "{place} is {}, but passes on {input}, which is read as {}; declare the same type",
+                column.data_type, input.column.data_type
             ));
         }
-        if input.nullable && !column.nullable {
+        if input.can_be_null && !column.nullable {
             faults.push(format!(
-                "{place} is non-null, but passes on {}, which may be null; declare both the same",
-                input.name
+                "{place} is non-null, but passes on {input}, which may be null; declare both the same"
             ));
         }
     }
@@ -275,15 +283,17 @@ impl Spec {
     pub fn stateful_reasons(&self, source_key: Option<&[&str]>) -> Vec<String> {
         let mut reasons = Vec::new();
         for lookup in &self.lookups {
-            reasons.push(format!("it looks up {}", lookup.table));
+            reasons.push(format!("it looks up {} as {}", lookup.table, lookup.name));
         }
         for target in &self.targets {
             let place = format!("target {}", target.table);
-            if target.kind != TargetKind::Latest {
-                reasons.push(format!("{place} keeps history"));
+            match target.kind {
+                TargetKind::Latest => {}
+                TargetKind::Scd2 => reasons.push(format!("{place} keeps every version of a row")),
+                TargetKind::Append => reasons.push(format!("{place} keeps every change of a row")),
             }
-            if !target.as_of.is_empty() {
-                reasons.push(format!("{place} refers to dimension versions"));
+            for reference in &target.as_of {
+                reasons.push(format!("{place} refers to versions of {}", reference.dimension));
             }
             let order = target.options.get("order").map(String::as_str).unwrap_or_default();
             let beside: Vec<&str> = options::order_columns(order)
@@ -327,10 +337,47 @@ impl Spec {
     }
 }
 
-fn check_input_options(column: &InputColumn, faults: &mut Vec<String>) {
-    let place = format!("column {}", column.name);
+/// Checks the columns asked of one table.
+fn check_inputs(place: &str, columns: &[InputColumn], faults: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    for column in columns {
+        let place = format!("{place}column {}", column.name);
+        check_input_options(&place, column, faults);
+        check_type(&place, &column.data_type, faults);
+        if !names.insert(&column.name) {
+            faults.push(format!("{place} is declared twice"));
+        }
+    }
+}
+
+/// Tables of the schema `dabi` are built in, and known.
+fn check_built_in(table: &SourceTable, columns: &[InputColumn], faults: &mut Vec<String>) {
+    if table.schema() != calendar::SCHEMA {
+        return;
+    }
+    if *table != calendar::table() {
+        faults.push(format!(
+            "there is no table {table}: the schema {} is dabi's own, and has {}",
+            calendar::SCHEMA,
+            calendar::table()
+        ));
+        return;
+    }
+    let known = calendar::column_names();
+    for column in columns {
+        if !known.contains(&column.name.as_str()) && !is_pseudo_column(&column.name) {
+            faults.push(format!("{table} has no column {}; it has {}", column.name, known.join(", ")));
+        }
+    }
+}
+
+fn is_pseudo_column(name: &str) -> bool {
+    PSEUDO_COLUMNS.contains(&name) || name.starts_with(BEFORE_PREFIX)
+}
+
+fn check_input_options(place: &str, column: &InputColumn, faults: &mut Vec<String>) {
     let names: Vec<&str> = INPUT_OPTIONS.iter().map(|(name, _)| *name).collect();
-    options::check_known(&place, &column.options, &names, faults);
+    options::check_known(place, &column.options, &names, faults);
     for (name, values) in INPUT_OPTIONS {
         if let Some(value) = column.options.get(*name)
             && !values.contains(&value.as_str())

@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::{
     Attribute, Data, DeriveInput, Error, Expr, Field, Fields, GenericParam, Ident, Lifetime, Lit, LitStr,
     Meta,
 };
 
-/// The named fields of a struct; anything else is refused.
+/// The named fields of a struct, perhaps none; anything else is refused.
 pub(crate) fn named_fields<'a>(input: &'a DeriveInput, what: &str) -> Result<Vec<&'a Field>, Error> {
     match &input.data {
         Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) if !fields.named.is_empty() => Ok(fields.named.iter().collect()),
-            _ => Err(Error::new_spanned(&input.ident, format!("{what} needs named fields, one per column"))),
+            Fields::Named(fields) => Ok(fields.named.iter().collect()),
+            Fields::Unit => Ok(Vec::new()),
+            Fields::Unnamed(_) => {
+                Err(Error::new_spanned(&input.ident, format!("{what} needs named fields, one per column")))
+            }
         },
         _ => Err(Error::new_spanned(&input.ident, format!("{what} is a struct"))),
     }
@@ -111,6 +115,32 @@ fn text_or_name(meta: &ParseNestedMeta<'_>) -> Result<Text, Error> {
             Ok(LitStr::new(&unraw(name), name.span()))
         }
         _ => Err(Error::new_spanned(value, "a text in quotes is wanted here")),
+    }
+}
+
+/// The names in a text with commas between them, each at the place of the text.
+pub(crate) fn names(text: &Text) -> Result<Vec<Text>, Error> {
+    let names: Vec<Text> =
+        text.value().split(',').map(|name| LitStr::new(name.trim(), text.span())).collect();
+    match names.iter().any(|name| name.value().is_empty()) {
+        true => Err(Error::new_spanned(text, "names of columns are wanted here, with commas between them")),
+        false => Ok(names),
+    }
+}
+
+/// `missing = "…"`: what becomes of a row for which nothing is found; `None`:
+/// it is not said.
+pub(crate) fn missing(arguments: &Arguments) -> Result<Option<TokenStream>, Error> {
+    let Some(missing) = arguments.text("missing") else { return Ok(None) };
+    match missing.value().as_str() {
+        "hold" => Ok(Some(quote!(::dabi_sdk::declare::Missing::Hold))),
+        "reject" => Ok(Some(quote!(::dabi_sdk::declare::Missing::Reject))),
+        "nulls" => Err(Error::new_spanned(missing, "say so by the type: make the field an Option")),
+        _ => Err(Error::new_spanned(
+            missing,
+            "`missing` can be hold (no star row until it is there) or reject (a dead letter until then); for None, \
+             make the field an Option",
+        )),
     }
 }
 

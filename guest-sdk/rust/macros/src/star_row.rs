@@ -5,21 +5,25 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, Field, Ident, LitStr};
 
+use crate::as_of::AsOf;
 use crate::attributes::{
     Arguments, check_distinct, first_paragraph, lifetime, named_fields, reading_options, unraw,
     with_static_lifetimes,
 };
 use crate::column_type;
+use crate::star_table::Table;
 
 const WHAT: &str = "a star row";
 
-struct Column<'a> {
+pub(crate) struct Column<'a> {
     field: &'a Field,
     ident: &'a Ident,
-    name: LitStr,
-    is_key: bool,
+    pub(crate) name: LitStr,
+    pub(crate) is_key: bool,
+    pub(crate) is_tracked: bool,
     /// where it is passed on from, if that is said
     from: Option<LitStr>,
+    pub(crate) as_of: Option<AsOf>,
     /// how to read the source column, where only this one asks for it
     input_options: Vec<(&'static str, LitStr)>,
     options: Vec<(&'static str, String)>,
@@ -31,14 +35,18 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     let names: Vec<(String, Span)> =
         columns.iter().map(|column| (column.name.value(), column.name.span())).collect();
     check_distinct(names.iter().map(|(name, span)| (name.as_str(), *span)))?;
-    let (table, options) = table(input)?;
+    let table = Table::of(input)?;
+    table.check(&columns)?;
+    for column in &columns {
+        column.as_of.iter().try_for_each(|as_of| as_of.check(&columns))?;
+    }
     if !columns.iter().any(|column| column.is_key) {
         return Err(Error::new_spanned(
             &input.ident,
             format!(
                 "{} has no key: put #[key] on the columns that identify a row, for example \
                  `#[key] id: Passed<i64>`",
-                table.value()
+                table.name.value()
             ),
         ));
     }
@@ -47,6 +55,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     let arguments = lifetime(input, WHAT)?.map(|life| quote!(<#life>));
     let declarations = columns.iter().map(Column::declaration);
     let checks = columns.iter().filter_map(Column::passed_check);
+    let as_of_checks = columns.iter().filter_map(Column::as_of_check);
+    let (table_name, kind, options) = (&table.name, table.kind(), table.options());
     let idents: Vec<&Ident> = columns.iter().map(|column| column.ident).collect();
     let types: Vec<_> = columns.iter().map(|column| &column.field.ty).collect();
     let spans: Vec<Span> = types.iter().map(Spanned::span).collect();
@@ -62,12 +72,16 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
 
     Ok(quote! {
         #(#checks)*
+        #(#as_of_checks)*
 
         #[automatically_derived]
         impl #arguments ::dabi_sdk::row::StarRow for #struct_name #arguments {
-            const TABLE: &'static str = #table;
-            const COLUMNS: &'static [::dabi_sdk::declare::StarColumn] = &[#(#declarations),*];
-            const OPTIONS: &'static [(&'static str, &'static str)] = &[#(#options),*];
+            const TABLE: ::dabi_sdk::declare::StarTable = ::dabi_sdk::declare::StarTable {
+                name: #table_name,
+                kind: #kind,
+                columns: &[#(#declarations),*],
+                options: &[#(#options),*],
+            };
             type Builders = (#(#builders,)*);
 
             fn builders(rows: usize) -> Self::Builders {
@@ -89,26 +103,6 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     })
 }
 
-/// The table's name and its options, by the names of the contract.
-fn table(input: &DeriveInput) -> Result<(LitStr, Vec<TokenStream>), Error> {
-    let arguments = Arguments::parse(&input.attrs, "star", &["table", "order", "partition", "ttl"], &[])?
-        .unwrap_or_default();
-    let table = arguments.text("table").cloned().ok_or_else(|| {
-        Error::new_spanned(
-            &input.ident,
-            "which star table is it a row of? Write #[star(table = \"f_orders\")] on the struct",
-        )
-    })?;
-    let mut options: Vec<TokenStream> = ["order", "partition", "ttl"]
-        .into_iter()
-        .filter_map(|name| arguments.text(name).map(|value| quote!((#name, #value))))
-        .collect();
-    if let Some(comment) = first_paragraph(&input.attrs) {
-        options.push(quote!(("comment", #comment)));
-    }
-    Ok((table, options))
-}
-
 impl<'a> Column<'a> {
     fn of(field: &'a Field) -> Result<Self, Error> {
         let Some(ident) = &field.ident else {
@@ -120,9 +114,10 @@ impl<'a> Column<'a> {
             &field.attrs,
             "column",
             &["name", "from", "unit", "decimal", "bytes", "codec", "enum"],
-            &["low_cardinality"],
+            &["low_cardinality", "tracked"],
         )?
         .unwrap_or_default();
+        let as_of = AsOf::of(field)?;
         let key_from = key.as_ref().and_then(|key| key.text("from"));
         if let (Some(_), Some(from)) = (key_from, arguments.text("from")) {
             return Err(Error::new_spanned(from, "`from` is given twice, in #[key] and in #[column]"));
@@ -135,20 +130,28 @@ impl<'a> Column<'a> {
             options.push(("low-cardinality", "true".into()));
         }
         options.extend(first_paragraph(&field.attrs).map(|comment| ("comment", comment)));
+        if let (Some(as_of), true) = (&as_of, key.is_some() || arguments.text("from").is_some()) {
+            return Err(Error::new(
+                as_of.span,
+                "a version key is found by the columns that #[as_of] names: it is no #[key], and has no `from`",
+            ));
+        }
         Ok(Self {
             field,
             ident,
             name: arguments.text("name").cloned().unwrap_or_else(|| LitStr::new(&unraw(ident), ident.span())),
             is_key: key.is_some(),
+            is_tracked: arguments.has("tracked"),
             from: key_from.or(arguments.text("from")).cloned(),
+            as_of,
             input_options: reading_options(&arguments)?,
             options,
         })
     }
 
     fn declaration(&self) -> TokenStream {
-        let (name, ty, is_key) = (&self.name, &self.field.ty, self.is_key);
-        let from = self.from.as_ref().unwrap_or(name);
+        let (name, ty, is_key, is_tracked) = (&self.name, &self.field.ty, self.is_key, self.is_tracked);
+        let source = self.source();
         let input_options = self.input_options.iter().map(|(name, value)| quote!((#name, #value)));
         let options = self.options.iter().map(|(name, value)| quote!((#name, #value)));
         quote_spanned! {ty.span()=>
@@ -157,15 +160,37 @@ impl<'a> Column<'a> {
                 data_type: <#ty as ::dabi_sdk::write::StarField>::TYPE,
                 nullable: <#ty as ::dabi_sdk::write::StarField>::NULLABLE,
                 key: #is_key,
-                from: if <#ty as ::dabi_sdk::write::StarField>::PASSED {
-                    ::core::option::Option::Some(#from)
-                } else {
-                    ::core::option::Option::None
-                },
+                tracked: #is_tracked,
+                source: #source,
                 input_options: &[#(#input_options),*],
                 options: &[#(#options),*],
             }
         }
+    }
+
+    fn source(&self) -> TokenStream {
+        let ty = &self.field.ty;
+        if let Some(as_of) = &self.as_of {
+            let reference = as_of.declaration(ty);
+            return quote!(::dabi_sdk::declare::Source::AsOf(#reference));
+        }
+        let from = self.from.as_ref().unwrap_or(&self.name);
+        quote_spanned! {ty.span()=>
+            if <#ty as ::dabi_sdk::write::StarField>::PASSED {
+                ::dabi_sdk::declare::Source::Passed(#from)
+            } else {
+                ::dabi_sdk::declare::Source::Computed
+            }
+        }
+    }
+
+    fn as_of_check(&self) -> Option<TokenStream> {
+        let as_of = self.as_of.as_ref()?;
+        let ty = with_static_lifetimes(self.field.ty.to_token_stream());
+        let (name, gives_missing) = (&self.name, as_of.missing.is_some());
+        Some(quote_spanned! {self.field.ty.span()=>
+            const _: () = ::dabi_sdk::declare::check_as_of::<#ty>(#name, #gives_missing);
+        })
     }
 
     /// `from` and the like only make sense where the host fills the column.

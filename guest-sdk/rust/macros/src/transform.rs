@@ -7,7 +7,7 @@ use syn::{Error, FnArg, GenericParam, ItemFn, ReturnType};
 
 use crate::attributes::with_static_lifetimes;
 
-const SHAPE: &str = "a transform is `fn name(row: SourceRow) -> Option<StarRow>`";
+const SHAPE: &str = "a transform is `fn name(row: SourceRow) -> StarRow`";
 
 pub(crate) fn expand(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream, Error> {
     if !arguments.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn expand(arguments: &TokenStream, function: &ItemFn) -> Result<Token
     let source = with_static_lifetimes(row.ty.to_token_stream());
     let star = with_static_lifetimes(answer.to_token_stream());
     let source = quote_spanned!(row.ty.span()=> #source);
-    let star = quote_spanned!(answer.span()=> <#star as ::dabi_sdk::row::Answer>::Star);
+    let star = quote_spanned!(answer.span()=> #star);
     let name = &signature.ident;
     Ok(quote! {
         // A transform is given its row, whether or not it keeps parts of it.

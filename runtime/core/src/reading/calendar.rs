@@ -109,7 +109,7 @@ pub(super) enum Zone {
 }
 
 /// Days since 1970-01-01 of `2024-02-29`, `-0043-03-15Z`.
-pub(super) fn parse_date(text: &str) -> Option<i64> {
+pub(crate) fn parse_date(text: &str) -> Option<i64> {
     let mut rest = Rest(text.as_bytes());
     let days = rest.date()?;
     matches!(rest.zone()?, Zone::None | Zone::Utc).then_some(())?;
@@ -178,7 +178,7 @@ pub(super) fn parse_duration(text: &str) -> Option<i128> {
 }
 
 /// `2024-02-29`; years beyond four digits have a sign, as ISO 8601 wants.
-pub(super) fn date_text(days: i64) -> String {
+pub(crate) fn date_text(days: i64) -> String {
     let (year, month, day) = civil_from_days(days);
     match year {
         0..=9999 => format!("{year:04}-{month:02}-{day:02}"),

@@ -37,6 +37,8 @@ mod text;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::calendar::{date_text, parse_date};
+
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::BooleanBuffer;
 

@@ -42,7 +42,7 @@ pub(super) fn check_target(place: &str, target: &Target, faults: &mut Vec<String
         check_order(place, target, order, faults);
     }
     if let Some(partition) = target.options.get("partition")
-        && !partition_column(partition).is_some_and(|column| target.key.iter().any(|key| key == column))
+        && !partition_column(partition).is_some_and(|column| target.identity().contains(&column))
     {
         faults.push(format!(
             "{place}: option partition is {partition:?}; it is a key column, one of the functions {} of a key \
@@ -63,7 +63,7 @@ pub(super) fn check_target(place: &str, target: &Target, faults: &mut Vec<String
 fn check_order(place: &str, target: &Target, order: &str, faults: &mut Vec<String>) {
     let columns: Vec<&str> = order_columns(order).collect();
     for column in &columns {
-        let sortable = target.columns.iter().any(|have| have.name == *column && !have.nullable);
+        let sortable = target.all_columns().any(|have| have.name == *column && !have.nullable);
         if !sortable {
             faults.push(format!("{place}: option order names {column:?}, which is no non-null column of it"));
         }
@@ -102,10 +102,10 @@ fn partition_column(partition: &str) -> Option<&str> {
 fn is_ttl(ttl: &str, target: &Target) -> bool {
     let words: Vec<&str> = ttl.split_whitespace().collect();
     let [column, "+", interval, count, unit] = words.as_slice() else { return false };
-    let dated = |column: &&TargetColumn| {
-        matches!(column.data_type, DataType::Date | DataType::Timestamp | DataType::TimestampTz)
+    let is_dated = |data_type: &DataType| {
+        matches!(data_type, DataType::Date | DataType::Timestamp | DataType::TimestampTz)
     };
-    target.columns.iter().filter(dated).any(|have| have.name == *column && !have.nullable)
+    target.all_columns().any(|have| have.name == *column && !have.nullable && is_dated(have.data_type))
         && interval.eq_ignore_ascii_case("INTERVAL")
         && count.parse::<u32>().is_ok()
         && TTL_UNITS.iter().any(|known| known.eq_ignore_ascii_case(unit))

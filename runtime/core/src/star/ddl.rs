@@ -161,14 +161,14 @@ impl TargetTable {
         format!("{}.{}", quote(database), quote(&self.physical_name()))
     }
 
+    /// The order that was asked for, or that of the key; what identifies a row
+    /// is always in it.
     fn sorting_key(&self) -> String {
-        match self.options.get("order") {
-            Some(order) => format!("({order})"),
-            None => {
-                let key: Vec<String> = self.key.iter().map(|name| quote(name)).collect();
-                format!("({})", key.join(", "))
-            }
-        }
+        let asked = self.options.get("order").map(String::as_str).unwrap_or_default();
+        let asked: Vec<&str> = asked.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        let rest = self.key.iter().map(String::as_str).filter(|name| !asked.contains(name));
+        let columns: Vec<String> = asked.iter().copied().chain(rest).map(quote).collect();
+        format!("({})", columns.join(", "))
     }
 }
 

@@ -1,25 +1,31 @@
 //! The star: what a target becomes in ClickHouse, as data.
 //!
-//! Owns names, columns, types, DDL, and which values ClickHouse can hold. Does
-//! not own sending any of it (`warehouse`), nor which rows there are (`engine`).
+//! Owns names, columns, types, DDL, version keys, and which values ClickHouse
+//! can hold. Does not own sending any of it (`warehouse`), nor which rows there
+//! are (`engine`).
 //!
 //! Invariants: writers name the physical table of a generation, readers its
-//! view; the sorting key is the target's key, or deletes would leave ghosts.
+//! view; the sorting key holds what identifies a row, or deletes would leave
+//! ghosts.
 
 mod clickhouse_type;
 mod ddl;
 mod range;
+mod version_key;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::spec::{Options, Spec, Target};
+use crate::data_type::DataType;
+use crate::spec::{AutomaticColumn, Options, Spec, Target};
 
 pub use clickhouse_type::ClickHouseType;
 pub use ddl::{Alteration, ExistingColumn, ExistingTable, Refusal, quote};
 pub use range::OutOfRange;
+pub(crate) use range::holds_day;
+pub use version_key::{Unversionable, version_keys};
 
 /// Hidden column: the version that ReplacingMergeTree keeps the highest of.
 pub const VERSION: &str = "_version";
@@ -51,41 +57,46 @@ pub struct TargetTable {
 struct StarColumn {
     name: String,
     sql_type: ClickHouseType,
+    nullable: bool,
     options: Options,
+}
+
+impl StarColumn {
+    fn new(name: &str, data_type: &DataType, nullable: bool, options: Options) -> Self {
+        let sql_type = ClickHouseType::of(data_type, nullable, &options);
+        Self { name: name.to_owned(), sql_type, nullable, options }
+    }
+
+    fn automatic(column: &AutomaticColumn) -> Self {
+        let comment = Options::from([("comment".to_owned(), column.comment.to_owned())]);
+        Self::new(column.name, &column.data_type, column.nullable, comment)
+    }
+
+    fn insert_field(&self) -> Field {
+        let field = Field::new(&self.name, self.sql_type.insert_type(), self.nullable);
+        match self.sql_type.first_label() {
+            Some(label) => field.with_metadata(HashMap::from([(FILLER_KEY.to_owned(), label.to_owned())])),
+            None => field,
+        }
+    }
 }
 
 impl TargetTable {
     /// Generation `generation` of `target`.
     #[must_use]
     pub fn new(spec: &Spec, target: &Target, generation: u32) -> Self {
-        let columns: Vec<StarColumn> = target
-            .columns
-            .iter()
-            .map(|column| StarColumn {
-                name: column.name.clone(),
-                sql_type: ClickHouseType::of(&column.data_type, column.nullable, &column.options),
-                options: column.options.clone(),
-            })
-            .collect();
-        let mut fields: Vec<Field> = columns
-            .iter()
-            .zip(&target.columns)
-            .map(|(column, declared)| {
-                let field = Field::new(&column.name, column.sql_type.insert_type(), declared.nullable);
-                match column.sql_type.first_label() {
-                    Some(label) => {
-                        field.with_metadata(HashMap::from([(FILLER_KEY.to_owned(), label.to_owned())]))
-                    }
-                    None => field,
-                }
-            })
-            .collect();
+        let declared = target.columns.iter().map(|column| {
+            StarColumn::new(&column.name, &column.data_type, column.nullable, column.options.clone())
+        });
+        let added = target.kind.automatic_columns().iter().map(StarColumn::automatic);
+        let columns: Vec<StarColumn> = declared.chain(added).collect();
+        let mut fields: Vec<Field> = columns.iter().map(StarColumn::insert_field).collect();
         fields.extend(hidden_fields());
         Self {
             view: target.table.clone(),
             generation,
             columns,
-            key: target.key.clone(),
+            key: target.identity().into_iter().map(str::to_owned).collect(),
             options: target.options.clone(),
             transform: spec.name.clone(),
             insert_schema: Arc::new(Schema::new(fields)),
@@ -104,14 +115,15 @@ impl TargetTable {
         format!("{}__g{}", self.view, self.generation)
     }
 
-    /// Names of the columns that identify a row.
+    /// Names of the columns that identify a row: the declared key, and of the
+    /// columns that dabi adds those that say which version or change it is.
     #[must_use]
     pub fn key(&self) -> &[String] {
         &self.key
     }
 
-    /// The Arrow schema of an insert: the target's columns in their order, then
-    /// `_version`, `_deleted`, `_lsn`, `_ts`.
+    /// The Arrow schema of an insert: the target's columns in their order, those
+    /// that dabi adds for its kind, then `_version`, `_deleted`, `_lsn`, `_ts`.
     #[must_use]
     pub fn insert_schema(&self) -> SchemaRef {
         Arc::clone(&self.insert_schema)

@@ -50,7 +50,7 @@ fn unfit_values(array: &ArrayRef, labels: Option<&HashSet<&str>>) -> Vec<(usize,
         Arrow::Date32 => {
             let values = array.as_primitive::<Date32Type>().iter().enumerate();
             let bad =
-                values.filter_map(|(row, day)| day.filter(|day| !DAYS.contains(day)).map(|day| (row, day)));
+                values.filter_map(|(row, day)| day.filter(|day| !holds_day(*day)).map(|day| (row, day)));
             bad.map(|(row, day)| (row, format!("day {day} since 1970 is outside 1900-01-01 to 2299-12-31")))
                 .collect()
         }
@@ -87,7 +87,11 @@ fn unfit_values(array: &ArrayRef, labels: Option<&HashSet<&str>>) -> Vec<(usize,
     }
 }
 
+/// Can a date column hold this day since 1970?
+pub(crate) fn holds_day(day: i32) -> bool {
+    DAYS.contains(&day)
+}
+
 fn holds_time(time_us: i64) -> bool {
-    let day = time_us.div_euclid(DAY_US);
-    i32::try_from(day).is_ok_and(|day| DAYS.contains(&day))
+    i32::try_from(time_us.div_euclid(DAY_US)).is_ok_and(holds_day)
 }
