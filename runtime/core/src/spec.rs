@@ -295,10 +295,8 @@ impl Spec {
             for reference in &target.as_of {
                 reasons.push(format!("{place} refers to versions of {}", reference.dimension));
             }
-            let order = target.options.get("order").map(String::as_str).unwrap_or_default();
-            let beside: Vec<&str> = options::order_columns(order)
-                .filter(|c| !c.is_empty() && !target.key.iter().any(|k| k == c))
-                .collect();
+            let beside: Vec<&str> =
+                target.order_columns().filter(|c| !target.key.iter().any(|k| k == c)).collect();
             if !beside.is_empty() {
                 // A row that changes them must remove the one it leaves behind.
                 reasons.push(format!("{place} is sorted by {}, beside its key", beside.join(", ")));
@@ -334,6 +332,14 @@ impl Spec {
         let ColumnSource::Input(input) = column.source else { return None };
         let input = self.columns.get(input)?;
         (input.data_type == column.data_type && !input.name.starts_with('_')).then_some(input.name.as_str())
+    }
+}
+
+impl Target {
+    /// The columns that rows are sorted by, if it names them; else it is the key.
+    pub fn order_columns(&self) -> impl Iterator<Item = &str> {
+        let order = self.options.get("order").map(String::as_str).unwrap_or_default();
+        options::order_columns(order).filter(|column| !column.is_empty())
     }
 }
 

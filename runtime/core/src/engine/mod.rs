@@ -11,6 +11,7 @@
 
 mod rows;
 pub mod state;
+pub mod stateful;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -40,29 +40,61 @@ pub fn star_rows(
     schema: &SchemaRef,
     version: Version,
 ) -> Result<RecordBatch, ArrowError> {
-    let (live, dead) = (evaluated.origins.len(), evaluated.tombstones.len());
+    let keys =
+        |key: &Option<ArrayRef>| key.as_ref().map(|key| take(key, evaluated.tombstones, None)).transpose();
+    let events: UInt32Array =
+        evaluated.origins.values().iter().chain(evaluated.tombstones.values()).copied().collect();
+    let rows = LiveAndDead {
+        live: evaluated.columns,
+        live_rows: evaluated.origins.len(),
+        dead: &evaluated.keys.iter().map(keys).collect::<Result<Vec<_>, _>>()?,
+        dead_rows: evaluated.tombstones.len(),
+        lsns: take(evaluated.batch.lsns(), &events, None)?,
+        times: take(evaluated.batch.commit_ts(), &events, None)?,
+    };
+    insert_rows(&rows, schema, version)
+}
+
+/// Live rows and tombstones of one target.
+pub(super) struct LiveAndDead<'a> {
+    /// The target's columns.
+    pub(super) live: &'a [ArrayRef],
+    pub(super) live_rows: usize,
+    /// The columns that tell tombstones apart.
+    pub(super) dead: &'a [Option<ArrayRef>],
+    pub(super) dead_rows: usize,
+    /// `_lsn` and `_ts` of all of them.
+    pub(super) lsns: ArrayRef,
+    pub(super) times: ArrayRef,
+}
+
+/// As [`star_rows`], from columns that are gathered already.
+pub(super) fn insert_rows(
+    rows: &LiveAndDead<'_>,
+    schema: &SchemaRef,
+    version: Version,
+) -> Result<RecordBatch, ArrowError> {
+    let (live_rows, dead_rows) = (rows.live_rows, rows.dead_rows);
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-    for ((field, live), key) in schema.fields().iter().zip(evaluated.columns).zip(evaluated.keys) {
-        let column = if dead == 0 {
+    for ((field, live), key) in schema.fields().iter().zip(rows.live).zip(rows.dead) {
+        let column = if dead_rows == 0 {
             Arc::clone(live)
         } else {
             let dead = match key {
-                Some(key) => take(key, evaluated.tombstones, None)?,
-                None if field.is_nullable() => new_null_array(live.data_type(), dead),
-                None => filler(field, live.data_type(), dead)?,
+                Some(key) => Arc::clone(key),
+                None if field.is_nullable() => new_null_array(live.data_type(), dead_rows),
+                None => filler(field, live.data_type(), dead_rows)?,
             };
             concat(&[live.as_ref(), dead.as_ref()])?
         };
         columns.push(without_null_lists(as_inserted(&column, field.data_type())?)?);
     }
-    let events: UInt32Array =
-        evaluated.origins.values().iter().chain(evaluated.tombstones.values()).copied().collect();
-    let mut deleted = vec![0u8; live];
-    deleted.resize(live + dead, 1);
-    columns.push(Arc::new(UInt64Array::from_value(version.0, live + dead)));
+    let mut deleted = vec![0u8; live_rows];
+    deleted.resize(live_rows + dead_rows, 1);
+    columns.push(Arc::new(UInt64Array::from_value(version.0, live_rows + dead_rows)));
     columns.push(Arc::new(UInt8Array::from(deleted)));
-    columns.push(take(evaluated.batch.lsns(), &events, None)?);
-    columns.push(take(evaluated.batch.commit_ts(), &events, None)?);
+    columns.push(Arc::clone(&rows.lsns));
+    columns.push(Arc::clone(&rows.times));
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 

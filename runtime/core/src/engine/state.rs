@@ -7,6 +7,9 @@
 //! committed one of its term, or the first of a higher term; everything is read as
 //! the last commit left it. Reads and writes come in batches, as columns.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 use arrow::array::{BinaryArray, BooleanArray};
 
 use crate::version::{Epoch, Term};

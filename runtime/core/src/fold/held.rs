@@ -49,11 +49,11 @@ impl Kept {
 /// What both halves of a key change carry alike. LSNs tell changes apart; where
 /// the wire has none, the keys must.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LinkId {
-    pub(super) lsn: Option<i64>,
-    pub(super) ts_us: Option<i64>,
-    pub(super) tx: Option<Box<str>>,
-    pub(super) keys: Option<(Key, Key)>,
+pub(crate) struct LinkId {
+    pub(crate) lsn: Option<i64>,
+    pub(crate) ts_us: Option<i64>,
+    pub(crate) tx: Option<Box<str>>,
+    pub(crate) keys: Option<(Key, Key)>,
 }
 
 /// A key change.

@@ -4,9 +4,11 @@
 //! differently: an `integer` that became a `bigint`, a `numeric` of another
 //! scale, a column sent first with a schema and then without.
 //!
-//! Invariant: equal bytes, equal key; a key with a null has no bytes.
+//! Invariants: equal bytes, equal key; a key with a null has no bytes; bytes are
+//! in the order of the values (numbers by size, text by its UTF-8), column by
+//! column, so the smallest of many keys is found without reading them.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, BinaryArray, BinaryBuilder};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal32Type, Decimal64Type, Decimal128Type, Field, Float32Type, Float64Type,
     Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -17,41 +19,127 @@ use serde_json::Value;
 use crate::change::{ChangeBatch, Wire};
 
 /// The bytes of a key.
-pub(super) type Key = Box<[u8]>;
+pub(crate) type Key = Box<[u8]>;
 
 // Each value begins with one of these, so values of different kinds differ.
-const INTEGER: u8 = 1;
-const DECIMAL: u8 = 2;
-const TEXT: u8 = 3;
-const BYTES: u8 = 4;
-const BOOLEAN: u8 = 5;
-const FLOAT: u8 = 6;
-const OTHER: u8 = 7;
+/// An integer below 64 bits.
+const BELOW: u8 = 1;
+const INTEGER: u8 = 2;
+/// An integer above 64 bits.
+const ABOVE: u8 = 3;
+const TEXT: u8 = 4;
+const BYTES: u8 = 5;
+const BOOLEAN: u8 = 6;
+const FLOAT: u8 = 7;
+const OTHER: u8 = 8;
+/// Follows a number that has digits after the point; above every tag, so that
+/// 7.5 stands between 7 with whatever follows it and 8.
+const FRACTION: u8 = 0xfe;
+/// Ends bytes and digits; a zero inside of bytes is followed by [`ESCAPE`].
+const END: u8 = 0;
+const ESCAPE: u8 = 0xff;
+/// The most digits after the point that 128 bits hold.
+const SCALE_MAX: i8 = 38;
 
 /// The key of a row of `batch`; `None` if the table has none, or a value of it
 /// is null.
 pub(super) fn key_of(batch: &ChangeBatch, row: usize) -> Option<Key> {
     let mut bytes = Vec::with_capacity(batch.key().len() * 9);
-    for column in batch.key() {
+    push_values(&mut bytes, batch, batch.key(), row)?;
+    (!bytes.is_empty()).then(|| bytes.into())
+}
+
+/// For each row of `batch` the bytes of the values of `columns`, null where one
+/// of them is: a key, or a reference to one.
+pub(crate) fn keys_of(batch: &ChangeBatch, columns: &[usize]) -> BinaryArray {
+    let mut keys = BinaryBuilder::with_capacity(batch.num_rows(), batch.num_rows() * columns.len() * 9);
+    let mut bytes = Vec::new();
+    for row in 0..batch.num_rows() {
+        bytes.clear();
+        match push_values(&mut bytes, batch, columns, row) {
+            Some(()) => keys.append_value(&bytes),
+            None => keys.append_null(),
+        }
+    }
+    keys.finish()
+}
+
+fn push_values(bytes: &mut Vec<u8>, batch: &ChangeBatch, columns: &[usize], row: usize) -> Option<()> {
+    for column in columns {
         let array = batch.row_columns()[*column].as_ref();
         if array.is_null(row) {
             return None;
         }
-        push_value(&mut bytes, array, &batch.row_fields()[*column], row)?;
+        push_value(bytes, array, &batch.row_fields()[*column], row)?;
     }
-    (!bytes.is_empty()).then(|| bytes.into())
+    Some(())
+}
+
+/// A key for a person to read: its values with commas between them.
+pub(crate) fn shown(mut key: &[u8]) -> String {
+    let mut values = Vec::new();
+    while let Some((tag, rest)) = key.split_first() {
+        key = rest;
+        let Some(value) = take_shown(*tag, &mut key) else { break };
+        values.push(value);
+    }
+    values.join(", ")
+}
+
+/// One value of a key; `None` if these are not the bytes of one.
+fn take_shown(tag: u8, bytes: &mut &[u8]) -> Option<String> {
+    let value = match tag {
+        BELOW | ABOVE => {
+            (i128::from_be_bytes(*bytes.split_off(..16)?.first_chunk()?) ^ i128::MIN).to_string()
+        }
+        INTEGER => (i64::from_be_bytes(*bytes.split_off(..8)?.first_chunk()?) ^ i64::MIN).to_string(),
+        BOOLEAN => (bytes.split_off_first()? != &0).to_string(),
+        FLOAT => {
+            let bits = u64::from_be_bytes(*bytes.split_off(..8)?.first_chunk()?);
+            let sign = 1 << 63;
+            f64::from_bits(if bits & sign == 0 { !bits } else { bits ^ sign }).to_string()
+        }
+        BYTES => base64::Engine::encode(&base64::engine::general_purpose::STANDARD, take_plain(bytes)?),
+        _ => String::from_utf8_lossy(&take_plain(bytes)?).into_owned(),
+    };
+    if bytes.first() != Some(&FRACTION) {
+        return Some(value);
+    }
+    *bytes = &bytes[1..];
+    let digits = String::from_utf8(take_plain(bytes)?).ok()?;
+    let floor: i128 = value.parse().ok()?;
+    if floor >= 0 {
+        return Some(format!("{value}.{digits}"));
+    }
+    // The digits count upwards from the integer below.
+    let (width, one) = (digits.len(), 10_i128.checked_pow(u32::try_from(digits.len()).ok()?)?);
+    Some(format!("-{}.{:0width$}", (floor + 1).unsigned_abs(), one - digits.parse::<i128>().ok()?))
+}
+
+fn take_plain(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    loop {
+        match (*bytes.split_off_first()?, bytes.first()) {
+            (END, Some(&ESCAPE)) => {
+                plain.push(END);
+                *bytes = &bytes[1..];
+            }
+            (END, _) => return Some(plain),
+            (byte, _) => plain.push(byte),
+        }
+    }
 }
 
 /// The key in the text of a `__debezium.newkey` or `__debezium.oldkey` header:
-/// the JSON of a record key, for the table of `batch`.
-pub(super) fn key_of_header(batch: &ChangeBatch, header: &str) -> Option<Key> {
+/// the JSON of a record key, for the table of `batch`, whose key is `columns`.
+pub(crate) fn key_of_header(batch: &ChangeBatch, columns: &[usize], header: &str) -> Option<Key> {
     let parsed: Value = serde_json::from_str(header).ok()?;
     let object = match parsed.get("payload") {
         Some(payload) if parsed.get("schema").is_some() => payload,
         _ => &parsed,
     };
     let mut bytes = Vec::new();
-    for column in batch.key() {
+    for column in columns {
         let field = &batch.row_fields()[*column];
         let value = object.get(field.name())?;
         match (value, field.data_type()) {
@@ -141,9 +229,13 @@ fn push_integer(bytes: &mut Vec<u8>, value: i128) {
     match i64::try_from(value) {
         Ok(value) => {
             bytes.push(INTEGER);
-            bytes.extend(value.to_be_bytes());
+            // with the sign turned over, negative numbers come first
+            bytes.extend((value ^ i64::MIN).to_be_bytes());
         }
-        Err(_) => push_scaled(bytes, value, 0),
+        Err(_) => {
+            bytes.push(if value < 0 { BELOW } else { ABOVE });
+            bytes.extend((value ^ i128::MIN).to_be_bytes());
+        }
     }
 }
 
@@ -153,24 +245,42 @@ fn push_decimal(bytes: &mut Vec<u8>, mut value: i128, mut scale: i8) {
         value /= 10;
         scale -= 1;
     }
-    if scale == 0 { push_integer(bytes, value) } else { push_scaled(bytes, value, scale) }
-}
-
-fn push_scaled(bytes: &mut Vec<u8>, value: i128, scale: i8) {
-    bytes.push(DECIMAL);
-    bytes.extend(scale.to_be_bytes());
-    bytes.extend(value.to_be_bytes());
+    while scale < 0 {
+        let Some(larger) = value.checked_mul(10) else { break };
+        value = larger;
+        scale += 1;
+    }
+    match scale {
+        0 => push_integer(bytes, value),
+        1..=SCALE_MAX => {
+            let one = 10_i128.pow(u32::from(scale.unsigned_abs()));
+            push_integer(bytes, value.div_euclid(one));
+            bytes.push(FRACTION);
+            let digits =
+                format!("{:0width$}", value.rem_euclid(one), width = usize::from(scale.unsigned_abs()));
+            bytes.extend(digits.as_bytes());
+            bytes.push(END);
+        }
+        _ => push_bytes(bytes, OTHER, format!("{value}e{}", -i16::from(scale)).as_bytes()),
+    }
 }
 
 fn push_float(bytes: &mut Vec<u8>, value: f64) {
+    let bits = value.to_bits();
+    let ordered = if value.is_sign_negative() { !bits } else { bits | 1 << 63 };
     bytes.push(FLOAT);
-    bytes.extend(value.to_bits().to_be_bytes());
+    bytes.extend(ordered.to_be_bytes());
 }
 
 fn push_bytes(bytes: &mut Vec<u8>, tag: u8, value: &[u8]) {
     bytes.push(tag);
-    bytes.extend((value.len() as u64).to_be_bytes());
-    bytes.extend(value);
+    for byte in value {
+        bytes.push(*byte);
+        if *byte == END {
+            bytes.push(ESCAPE);
+        }
+    }
+    bytes.push(END);
 }
 
 /// Microseconds, saturating; finer units than the wire has are cut.

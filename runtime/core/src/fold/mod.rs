@@ -18,8 +18,8 @@
 //! Invariant: the rows depend on the events applied, not on the interleaving of
 //! partitions.
 
-mod held;
-mod key;
+pub(crate) mod held;
+pub(crate) mod key;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -190,7 +190,7 @@ impl Fold {
             return Held::default();
         }
         let link = extras.oldkey(row).map(|header| {
-            let old_key = key_of_header(batch, header);
+            let old_key = key_of_header(batch, batch.key(), header);
             let id = link_id(batch, row, extras, || Some((old_key.clone()?, key?.into())));
             self.links.created(id, old_key)
         });
@@ -215,7 +215,7 @@ impl Fold {
         };
         let old = self.keyed.remove(&key);
         if let Some(header) = extras.newkey(row) {
-            let id = link_id(batch, row, extras, || Some((key, key_of_header(batch, header)?)));
+            let id = link_id(batch, row, extras, || Some((key, key_of_header(batch, batch.key(), header)?)));
             self.links.deleted(id, old.map(|row| row.kept));
         }
     }
@@ -248,7 +248,7 @@ impl Fold {
 }
 
 /// The meta columns that few events have a value in.
-struct Extras<'a> {
+pub(crate) struct Extras<'a> {
     unavailable: &'a ListArray,
     newkey: &'a StringArray,
     oldkey: &'a StringArray,
@@ -256,7 +256,7 @@ struct Extras<'a> {
 }
 
 impl<'a> Extras<'a> {
-    fn of(batch: &'a ChangeBatch) -> Self {
+    pub(crate) fn of(batch: &'a ChangeBatch) -> Self {
         Self {
             unavailable: batch.meta(meta::UNAVAILABLE).as_list(),
             newkey: batch.meta(meta::NEWKEY).as_string(),
@@ -265,25 +265,25 @@ impl<'a> Extras<'a> {
         }
     }
 
-    fn unavailable(&self, row: usize) -> Vec<Arc<str>> {
+    pub(crate) fn unavailable(&self, row: usize) -> Vec<Arc<str>> {
         if self.unavailable.is_null(row) {
             return Vec::new();
         }
         self.unavailable.value(row).as_string::<i32>().iter().flatten().map(Arc::from).collect()
     }
 
-    fn newkey(&self, row: usize) -> Option<&'a str> {
+    pub(crate) fn newkey(&self, row: usize) -> Option<&'a str> {
         self.newkey.is_valid(row).then(|| self.newkey.value(row))
     }
 
-    fn oldkey(&self, row: usize) -> Option<&'a str> {
+    pub(crate) fn oldkey(&self, row: usize) -> Option<&'a str> {
         self.oldkey.is_valid(row).then(|| self.oldkey.value(row))
     }
 }
 
 /// What names the key change in `row` on both of its halves; `keys` are its old
 /// and new key.
-fn link_id(
+pub(crate) fn link_id(
     batch: &ChangeBatch,
     row: usize,
     extras: &Extras<'_>,

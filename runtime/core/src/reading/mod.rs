@@ -46,6 +46,7 @@ use self::convert::convert;
 use self::fault::{Fault, shown};
 use self::hints::{BytesText, DecimalText, Hints, remedy, wire_name};
 use self::locate::{Found, unavailable};
+use self::sent::Faults;
 use crate::change::{ChangeBatch, Op};
 use crate::data_type::DataType;
 use crate::spec::{BEFORE_PREFIX, ColumnSource, InputColumn, Spec, TargetColumn};
@@ -154,18 +155,8 @@ pub fn read_column(
     column: &InputColumn,
     rows: &BooleanBuffer,
 ) -> Result<Reading, ReadError> {
-    let Some(found) = Found::new(batch, &column.name) else {
+    let Some((array, unread)) = converted(batch, column)? else {
         return missing(batch, position, column, rows);
-    };
-    let source = found.source(Hints::of(column));
-    let Some((array, unread)) = convert(&source, &column.data_type) else {
-        return Err(ReadError::Mismatch {
-            table: Box::new(batch.table().clone()),
-            column: column.name.as_str().into(),
-            wire: wire_name(&source).into(),
-            declared: column.data_type.clone(),
-            remedy: remedy(&source, &column.data_type).into(),
-        });
     };
     let mut faults = BTreeMap::new();
     for row in unavailable(batch, &column.name) {
@@ -177,6 +168,56 @@ pub fn read_column(
     add_missing_values(column, &array, rows, &mut faults);
     let faults = faults.into_iter().filter(|(row, _)| rows.value(*row));
     Ok(Reading { faults: faults.map(|(row, fault)| fault.of(row, position, column)).collect(), array })
+}
+
+/// Reads one input column for keeping, whoever may ask for it later: a null is
+/// no fault, nor is a value that was not sent. `required`: someone who asks for
+/// it does not take nulls.
+///
+/// # Errors
+/// As [`read_column`].
+pub(crate) fn read_kept(
+    batch: &ChangeBatch,
+    position: usize,
+    column: &InputColumn,
+    required: bool,
+) -> Result<Reading, ReadError> {
+    let Some((array, unread)) = converted(batch, column)? else {
+        if required && !column.name.starts_with(BEFORE_PREFIX) {
+            return Err(absent(batch, column));
+        }
+        let array = new_null_array(&column.data_type.arrow(), batch.num_rows());
+        return Ok(Reading { array, faults: Vec::new() });
+    };
+    let faults = unread.into_iter().map(|(row, fault)| fault.of(row, position, column)).collect();
+    Ok(Reading { array, faults })
+}
+
+/// What [`read_column`] says of a null in a column that does not allow it.
+pub(crate) fn null_in_required(row: usize, position: usize, column: &InputColumn) -> RowFault {
+    Fault::null_in_required().of(row, position, column)
+}
+
+/// What [`read_column`] says of a value that was not sent.
+pub(crate) fn not_sent(row: usize, position: usize, column: &InputColumn) -> RowFault {
+    Fault::unavailable().of(row, position, column)
+}
+
+/// The column in its declared type and what could not be read; `None` if the
+/// batch does not have it.
+fn converted(batch: &ChangeBatch, column: &InputColumn) -> Result<Option<(ArrayRef, Faults)>, ReadError> {
+    let Some(found) = Found::new(batch, &column.name) else { return Ok(None) };
+    let source = found.source(Hints::of(column));
+    let Some(converted) = convert(&source, &column.data_type) else {
+        return Err(ReadError::Mismatch {
+            table: Box::new(batch.table().clone()),
+            column: column.name.as_str().into(),
+            wire: wire_name(&source).into(),
+            declared: column.data_type.clone(),
+            remedy: remedy(&source, &column.data_type).into(),
+        });
+    };
+    Ok(Some(converted))
 }
 
 fn missing(
@@ -193,12 +234,16 @@ fn missing(
         let faults = faults.into_iter().map(|(row, fault)| fault.of(row, position, column)).collect();
         return Ok(Reading { array, faults });
     }
-    Err(ReadError::Missing {
+    Err(absent(batch, column))
+}
+
+fn absent(batch: &ChangeBatch, column: &InputColumn) -> ReadError {
+    ReadError::Missing {
         table: Box::new(batch.table().clone()),
         column: column.name.as_str().into(),
         place: format!("{}[{}]@{}", batch.topic(), batch.partition(), batch.span().from).into(),
         columns: batch.row_fields().iter().map(|field| field.name().clone()).collect(),
-    })
+    }
 }
 
 fn add_missing_values(

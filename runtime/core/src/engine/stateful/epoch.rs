@@ -1,0 +1,293 @@
+//! The steps of one epoch.
+//!
+//! Owns which work an epoch takes up: all of its events, and a budget of sweeps
+//! and jobs beside them.
+//!
+//! Invariant: what is not done in the epoch stands in `meta` or in a job.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, BinaryArray};
+
+use super::changes::{Changes, KeySet, Rows};
+use super::emit::{Emission, Emitted};
+use super::evaluate::{PageError, Transforms};
+use super::events::EventBatch;
+use super::fan_out::{Edge, FanOut};
+use super::ingest::ingest;
+use super::join::Tables;
+use super::meta::{Sweep, Swept, TableMeta};
+use super::outbox::{Insert, Outbox};
+use super::relation::{Consumption, Relation};
+use super::{Engine, EngineError, EpochEvents, EpochReport};
+use crate::change::{ChangeBatch, Op};
+use crate::engine::state::{Commit, Space, State};
+use crate::version::Version;
+
+/// What an epoch has come to so far.
+pub(super) struct EpochWork {
+    /// Rows beside the events that may still be taken up.
+    budget: usize,
+    pub(super) commit: Commit,
+    pub(super) outbox: Outbox,
+    pub(super) stopped: Vec<(String, String)>,
+    pub(super) report: EpochReport,
+}
+
+impl EpochWork {
+    pub(super) fn new(events: &EpochEvents<'_>, budget: usize) -> Self {
+        let commit = Commit {
+            term: events.term,
+            epoch: events.epoch,
+            puts: Vec::new(),
+            regroupings: Vec::new(),
+            meta: Vec::new(),
+            outbox: Vec::new(),
+        };
+        Self {
+            budget,
+            commit,
+            outbox: Outbox::default(),
+            stopped: Vec::new(),
+            report: EpochReport::default(),
+        }
+    }
+}
+
+impl Engine {
+    /// Notes what the events tell of their tables, and new truncates.
+    pub(super) fn learn(&mut self, batches: &[ChangeBatch]) -> Result<(), EngineError> {
+        for relation in &self.plan.relations {
+            let table = &relation.table;
+            let own: Vec<&ChangeBatch> = batches.iter().filter(|batch| batch.table() == table).collect();
+            for batch in own {
+                let meta = self.meta.tables.entry(table.clone()).or_default();
+                if !meta.topics.iter().any(|topic| **topic == **batch.topic()) {
+                    meta.topics.push(batch.topic().to_string());
+                }
+                // A truncate of a table of which nothing else is known yet has no columns.
+                if !batch.row_fields().is_empty() || batch.ops().any(|op| op != Op::Truncate) {
+                    learn_key(meta, batch)?;
+                }
+                if !meta.truncates.learn(std::slice::from_ref(batch)).is_empty() {
+                    self.meta.sweep(Swept::Truncated(table.clone()));
+                }
+            }
+        }
+        self.check_lookups()
+    }
+
+    /// A lookup is by the primary key, which only events tell.
+    fn check_lookups(&self) -> Result<(), EngineError> {
+        for transform in &self.plan.transforms {
+            for (lookup, declared) in transform.lookups.iter().zip(&transform.spec.lookups) {
+                let Some(table) = self.meta.tables.get(&declared.table) else { continue };
+                if !table.key.is_empty() && table.key != lookup.key {
+                    return Err(EngineError::LookupKey {
+                        transform: transform.spec.name.clone(),
+                        lookup: declared.name.clone(),
+                        key: lookup.key.clone(),
+                        table: declared.table.clone(),
+                        primary_key: table.key.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the events, and a page of a truncate, do to the rows of each table.
+    pub(super) fn ingest(
+        &mut self,
+        batches: &[ChangeBatch],
+        state: &dyn State,
+        work: &mut EpochWork,
+    ) -> Result<Vec<Changes>, EngineError> {
+        let mut all = Vec::with_capacity(self.plan.relations.len());
+        for number in 0..self.plan.relations.len() {
+            let table = self.plan.relations[number].table.clone();
+            let swept = self.next_page(&Swept::Truncated(table.clone()), state, work)?;
+            let relation = &self.plan.relations[number];
+            let none = TableMeta::default();
+            let meta = self.meta.tables.get(&table).unwrap_or(&none);
+            let read = batches.iter().filter(|batch| *batch.table() == table).map(|batch| {
+                let topic = meta.topics.iter().position(|topic| **topic == **batch.topic());
+                let topic = u32::try_from(topic.unwrap_or_default()).unwrap_or_default();
+                EventBatch::read(relation, batch, &meta.key, topic)
+            });
+            let read = read.collect::<Result<Vec<_>, _>>()?;
+            let ingested = ingest(relation, &meta.truncates, &read, &swept, state)?;
+            work.commit.puts.extend(ingested.puts);
+            work.commit.regroupings.extend(ingested.regroupings);
+            work.report.keyless += ingested.keyless;
+            all.push(ingested.changes);
+        }
+        Ok(all)
+    }
+
+    /// The source keys to evaluate, by transform.
+    pub(super) fn dirty(
+        &mut self,
+        changes: &[Changes],
+        state: &dyn State,
+        work: &mut EpochWork,
+    ) -> Result<Vec<KeySet>, EngineError> {
+        let mut swept = Vec::new();
+        for number in 0..self.plan.transforms.len() {
+            let name = self.plan.transforms[number].spec.name.clone();
+            for over in [Swept::Outcomes(name.clone()), Swept::Sources(name)] {
+                swept.push((number, self.next_page(&over, state, work)?));
+            }
+        }
+        let mut fan_out = FanOut::new(&self.plan, state);
+        for (relation, changes) in self.plan.relations.iter().zip(changes) {
+            for (consumer, told) in relation.consumers.iter().zip(&changes.told) {
+                if let Consumption::Source { transform } = consumer.what {
+                    for number in told {
+                        fan_out.dirty[transform].add(changes.keys.value(*number as usize));
+                    }
+                }
+            }
+        }
+        for (transform, keys) in &swept {
+            fan_out.dirty[*transform].add_all(keys);
+        }
+        fan_out.allow(work.budget);
+        for (relation, changes) in self.plan.relations.iter().zip(changes) {
+            fan_out_of(relation, changes, &mut fan_out)?;
+        }
+        // Old jobs have a budget of their own, or they would wait for ever while
+        // many rows change.
+        fan_out.allow(work.budget);
+        fan_out.work()?;
+        let (puts, dirty, more) = fan_out.finish()?;
+        work.commit.puts.extend(puts);
+        self.meta.jobs = self.meta.jobs.saturating_add_signed(more);
+        Ok(dirty)
+    }
+
+    /// Evaluates `dirty` source keys and notes what differs.
+    pub(super) fn evaluate(
+        &mut self,
+        changes: &[Changes],
+        dirty: Vec<KeySet>,
+        state: &dyn State,
+        transforms: &dyn Transforms,
+        work: &mut EpochWork,
+    ) -> Result<(), EngineError> {
+        let version = Version::new(work.commit.term, work.commit.epoch);
+        let none = TableMeta::default();
+        let meta = |relation: &Relation| self.meta.tables.get(&relation.table).unwrap_or(&none);
+        let rows = self.plan.relations.iter().zip(changes).map(|(relation, changes)| Rows {
+            space: relation.rows,
+            changes,
+            truncates: &meta(relation).truncates,
+        });
+        let tables = Tables { relations: &self.plan.relations, rows: rows.collect(), state };
+        let mut differences = Vec::new();
+        for (number, (plan, dirty)) in self.plan.transforms.iter().zip(dirty).enumerate() {
+            let name = &plan.spec.name;
+            let stopped = self.meta.transforms.get(name).is_some_and(|meta| meta.stopped.is_some());
+            let (_, keys) = dirty.finish();
+            if stopped || keys.is_empty() {
+                continue;
+            }
+            let source = meta(&self.plan.relations[plan.relation]);
+            let mut emission = Emission::new(number, plan, &tables, transforms, source);
+            match emission.evaluate(&keys).and_then(|()| emission.finish(version)) {
+                Ok(emitted) => differences.push((number, emitted)),
+                Err(PageError::Stopped(reason)) => work.stopped.push((name.clone(), reason)),
+                Err(PageError::Engine(error)) => return Err(error),
+            }
+        }
+        for (number, emitted) in differences {
+            self.take_over(number, emitted, work);
+        }
+        for (name, reason) in &work.stopped {
+            self.meta.transforms.entry(name.clone()).or_default().stopped = Some(reason.clone());
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, number: usize, emitted: Emitted, work: &mut EpochWork) {
+        let plan = &self.plan.transforms[number];
+        work.commit.puts.extend(emitted.puts);
+        work.commit.regroupings.extend(emitted.regroupings);
+        for (target, batches) in plan.targets.iter().zip(emitted.batches) {
+            if !batches.is_empty() {
+                work.outbox.inserts.push(Insert { table: target.table.physical_name(), batches });
+            }
+        }
+        work.report.evaluated += emitted.report.evaluated;
+        work.report.conflicts += emitted.report.conflicts;
+        let meta = self.meta.transforms.entry(plan.spec.name.clone()).or_default();
+        meta.held = meta.held.saturating_add_signed(emitted.report.held);
+        meta.letters = meta.letters.saturating_add_signed(emitted.report.letters);
+        work.outbox.raised.extend(emitted.report.raised);
+        work.outbox.cleared.extend(emitted.report.cleared);
+    }
+
+    /// The next keys of a sweep, if it is under way.
+    fn next_page(
+        &mut self,
+        over: &Swept,
+        state: &dyn State,
+        work: &mut EpochWork,
+    ) -> Result<BinaryArray, EngineError> {
+        let space = self.space_of(over);
+        let place = self.meta.sweeps.iter().position(|sweep| sweep.over == *over);
+        let (Some(place), Some(space)) = (place, space) else {
+            return Ok(BinaryArray::new_null(0));
+        };
+        let sweep: &mut Sweep = &mut self.meta.sweeps[place];
+        let page = state.keys(space, sweep.after.as_deref(), work.budget)?;
+        sweep.done += page.len() as u64;
+        sweep.after = page.iter().flatten().last().map(<[u8]>::to_vec);
+        if page.len() < work.budget {
+            self.meta.sweeps.remove(place);
+        }
+        Ok(page)
+    }
+
+    fn space_of(&self, over: &Swept) -> Option<Space> {
+        let transform = |name: &String| self.plan.transforms.iter().find(|plan| plan.spec.name == *name);
+        match over {
+            Swept::Truncated(table) => {
+                self.plan.relations.iter().find(|relation| relation.table == *table).map(|r| r.rows)
+            }
+            Swept::Outcomes(name) => transform(name).map(|plan| plan.outputs),
+            Swept::Sources(name) => transform(name).map(|plan| self.plan.relations[plan.relation].rows),
+        }
+    }
+}
+
+fn learn_key(meta: &mut TableMeta, batch: &ChangeBatch) -> Result<(), EngineError> {
+    let fields = batch.row_fields();
+    let names: BTreeSet<&str> = batch.key().iter().map(|column| fields[*column].name().as_str()).collect();
+    if names.is_empty() {
+        return Err(EngineError::NoKey(batch.table().clone()));
+    }
+    if meta.key.is_empty() {
+        meta.key = names.into_iter().map(str::to_owned).collect();
+    } else if !meta.key.iter().map(String::as_str).eq(names.iter().copied()) {
+        return Err(EngineError::KeyChanged {
+            table: batch.table().clone(),
+            was: meta.key.clone(),
+            is: names.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    Ok(())
+}
+
+/// Rows that lookups find have changed.
+fn fan_out_of(relation: &Relation, changes: &Changes, fan_out: &mut FanOut<'_>) -> Result<(), EngineError> {
+    for (consumer, told) in relation.consumers.iter().zip(&changes.told) {
+        if let Consumption::Lookup { transform, lookup } = consumer.what
+            && !told.is_empty()
+        {
+            let keys = told.iter().map(|number| changes.keys.value(*number as usize));
+            fan_out.expand(Edge { transform, lookup }, &BinaryArray::from_iter_values(keys))?;
+        }
+    }
+    Ok(())
+}

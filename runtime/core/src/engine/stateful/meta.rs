@@ -1,0 +1,99 @@
+//! The engine's small state: everything that is not by key.
+//!
+//! Invariant: together with the spaces it is all that an engine knows. One that
+//! is opened from it goes on exactly as the one that wrote it would have.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fold::Truncates;
+use crate::position::Position;
+use crate::table::SourceTable;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// What each space holds, by its number.
+    pub(super) catalogue: Vec<String>,
+    /// Everything below it is applied.
+    pub(super) position: Position,
+    pub(super) tables: BTreeMap<SourceTable, TableMeta>,
+    /// By name.
+    pub(super) transforms: BTreeMap<String, TransformMeta>,
+    pub(super) sweeps: Vec<Sweep>,
+    /// Fan-outs that are not done.
+    pub(super) jobs: u64,
+}
+
+/// What events have told of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TableMeta {
+    /// Names of the key's columns, in their order; empty until the first event.
+    pub(super) key: Vec<String>,
+    pub(super) topics: Vec<String>,
+    pub(super) truncates: Truncates,
+}
+
+/// Where a transform stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TransformMeta {
+    /// Identity of the module that gave the outputs.
+    pub(super) module: String,
+    /// Why it was stopped, if it was.
+    pub(super) stopped: Option<String>,
+    /// Source rows that wait for a row that a lookup finds.
+    pub(super) held: u64,
+    /// Open dead letters.
+    pub(super) letters: u64,
+}
+
+/// Work over a whole space, a page an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sweep {
+    pub(super) over: Swept,
+    /// The last key that is done.
+    pub(super) after: Option<Vec<u8>>,
+    /// How many are done.
+    pub(super) done: u64,
+}
+
+/// What is swept, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Swept {
+    /// Rows of a table, for those that a truncate covers.
+    Truncated(SourceTable),
+    /// Source rows with an outcome, to evaluate them again: those that are gone
+    /// stand only there.
+    Outcomes(String),
+    /// Source rows, to evaluate them again.
+    Sources(String),
+}
+
+impl Meta {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data with string keys")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// Begins a sweep, anew if it was under way.
+    pub(super) fn sweep(&mut self, over: Swept) {
+        self.sweeps.retain(|sweep| sweep.over != over);
+        self.sweeps.push(Sweep { over, after: None, done: 0 });
+    }
+}
+
+impl fmt::Display for Swept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated(table) => write!(f, "truncate {table}"),
+            Self::Outcomes(transform) => write!(f, "evaluate what {transform} gave before"),
+            Self::Sources(transform) => write!(f, "evaluate all source rows of {transform}"),
+        }
+    }
+}
