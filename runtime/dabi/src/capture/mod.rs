@@ -15,7 +15,7 @@ mod play;
 mod record;
 
 pub use files::{TopicFile, topic_files};
-pub use line::{Line, TimestampKind};
+pub use line::{HeaderValue, Line, TimestampKind};
 pub use pace::Pace;
 pub use play::{Played, Progress, committed_position, needs_pace, play};
 pub use record::{Recorded, record};

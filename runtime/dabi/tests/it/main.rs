@@ -10,6 +10,7 @@ mod captures;
 mod lake;
 mod real_kafka;
 mod reload;
+mod shop;
 mod source;
 mod stack;
 mod support;
