@@ -50,19 +50,141 @@
 //! - The function is called for each row as it is now; updates, deletes and
 //!   retries are dabi's. It must be pure: a module has no clock, no randomness,
 //!   no files.
-//! - A [`Passed`] field is filled by dabi from the source column of the same
+//! - A [`Passed`] field is filled by dabi, from the source column of the same
 //!   name (or `from = "…"`). It never enters the module, and need not stand in
 //!   the source struct. A key that is passed through lets dabi delete rows
 //!   without calling the function; prefer it.
-//! - The function returns a star row, `Option` of one, or `Result` of either
-//!   with a [`RowError`]: the row is set aside as a dead letter.
+//! - The function returns a star row, `Option`, `Vec` or an array of one, a tuple
+//!   of these for several star tables, or `Result` of any of them with a
+//!   [`RowError`]: the row is set aside as a dead letter.
 //! - `&str` and `&[u8]` fields borrow from the batch; `String` and `Vec<u8>`
 //!   work too, at the cost of a copy each.
 //! - Natively it is a plain function: unit-test it as one.
 //!
-//! Attributes: `#[source(table)]` and `#[star(table, order, partition, ttl)]`
-//! on structs; on fields `#[column(name)]` of a source row, `#[key(from)]` and
-//! `#[column(name, from, codec, low_cardinality, enum)]` of a star row. Doc
+//! # Looking rows up
+//!
+//! A row of another table is a field of the row that needs it. dabi joins before
+//! the call and calls again when the other row comes, changes or goes:
+//!
+//! ```
+//! use dabi_sdk::prelude::*;
+//!
+//! #[derive(SourceRow)]
+//! #[source(table = "public.users", key = "id")]
+//! struct User<'a> {
+//!     name: &'a str,
+//! }
+//!
+//! #[derive(SourceRow)]
+//! #[source(table = "public.orders")]
+//! struct Order<'a> {
+//!     order_date: TimestampTz,
+//!     #[lookup(on = "user_id")]            // a column of orders; it need not be a field
+//!     user: User<'a>,
+//! }
+//!
+//! #[derive(SourceRow)]
+//! #[source(table = "public.order_products")]
+//! struct Line<'a> {
+//!     add_to_cart_order: i32,
+//!     #[lookup(on = "order_id")]
+//!     order: Option<Order<'a>>,            // None where there is no such order
+//! }
+//!
+//! #[derive(StarRow)]
+//! #[star(table = "f_order_lines")]
+//! struct FOrderLine<'a> {
+//!     #[key]
+//!     order_id: Passed<i64>,
+//!     #[key]
+//!     product_id: Passed<i64>,
+//!     #[column(from = "order.order_date")] // passed on from the looked-up row
+//!     ordered_at: Passed<Option<TimestampTz>>,
+//!     user_name: Option<&'a str>,
+//! }
+//!
+//! #[dabi_sdk::transform]
+//! fn order_lines<'a>(line: Line<'a>) -> FOrderLine<'a> {
+//!     FOrderLine {
+//!         order_id: passed(),
+//!         product_id: passed(),
+//!         ordered_at: passed(),
+//!         user_name: line.order.map(|order| order.user.name),
+//!     }
+//! }
+//! ```
+//!
+//! - `on` names columns of the row's own table, one for each of the other
+//!   table's primary key (`on = "shop_id, product_id"`). Where that has other
+//!   names, the other struct says so: `#[source(key = "…")]`.
+//! - `Option` is `None` where no row is found. Without it, a source row waits:
+//!   it has no star row until the other is there, or with `missing = "reject"`
+//!   it is a dead letter until then.
+//! - A looked-up row is always the row as it is now. For how it was, refer to a
+//!   version.
+//! - A struct without fields (`struct Aisle;`) is enough to pass columns on.
+//!
+//! # Keeping history
+//!
+//! ```
+//! use dabi_sdk::prelude::*;
+//!
+//! # #[derive(SourceRow)]
+//! # #[source(table = "public.users")]
+//! # struct User;
+//! /// Every version of every user.
+//! #[derive(StarRow)]
+//! #[star(table = "dim_users", kind = "scd2")]
+//! struct DimUser {
+//!     #[key]
+//!     user_id: Passed<i64>,
+//!     name: Passed<String>,
+//! }
+//!
+//! # #[derive(SourceRow)]
+//! # #[source(table = "public.orders")]
+//! # struct Order;
+//! #[derive(StarRow)]
+//! #[star(table = "f_orders")]
+//! struct FOrder {
+//!     #[key]
+//!     order_id: Passed<i64>,
+//!     user_id: Passed<i64>,
+//!     order_date: Passed<TimestampTz>,
+//!     /// The user as they were when they ordered.
+//!     #[as_of(dimension = "dim_users", key = "user_id", at = "order_date")]
+//!     user_key: Passed<VersionKey>,
+//! }
+//! # #[dabi_sdk::transform]
+//! # fn users(_: User) -> DimUser {
+//! #     DimUser { user_id: passed(), name: passed() }
+//! # }
+//! # #[dabi_sdk::transform]
+//! # fn orders(_: Order) -> FOrder {
+//! #     FOrder { order_id: passed(), user_id: passed(), order_date: passed(), user_key: passed() }
+//! # }
+//! ```
+//!
+//! - `kind = "latest"` (the default) keeps the current row per key; `"scd2"` one
+//!   row per version of a source row, with `version_key`, `valid_from`,
+//!   `valid_to` and `is_current` added by dabi; `"append"` one row per change,
+//!   with `change_key` added (ask for `_op`, `_ts` and `_before.<column>` to say
+//!   what changed).
+//! - A change of a *tracked* column begins a version. These are the columns with
+//!   `#[column(tracked)]`, or where none has it, all but the key and those passed
+//!   on from a lookup. What depends on a lookup shows the current value on all
+//!   versions, and cannot be tracked.
+//! - `#[as_of]` names columns of the star row itself. `Passed<Option<VersionKey>>`
+//!   is null where no version is valid then; without `Option`, the row waits or
+//!   is rejected, as with a lookup.
+//! - `dabi.calendar` is a source table with one row per day, for a `dim_date`.
+//!
+//! # Attributes
+//!
+//! `#[source(table, key)]` and `#[star(table, kind, order, partition, ttl)]` on
+//! structs; on fields `#[column(name)]` and `#[lookup(on, missing)]` of a source
+//! row, `#[key(from)]`, `#[column(name, from, tracked, codec, low_cardinality,
+//! enum)]` and `#[as_of(dimension, key, at, missing)]` of a star row. Doc
 //! comments of a star row and its fields become comments in ClickHouse.
 //!
 //! Where Debezium sends JSON without a schema, some types cannot be told from

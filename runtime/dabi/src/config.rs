@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dabi_core::calendar;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +34,9 @@ pub struct Settings {
     /// The functions from source rows to star rows.
     #[serde(default)]
     pub transforms: TransformSettings,
+    /// The days of the built-in table `dabi.calendar`.
+    #[serde(default)]
+    pub calendar: calendar::Span,
     /// Bounds on memory, batches and time.
     #[serde(default)]
     pub limits: Limits,
@@ -49,7 +53,7 @@ fn default_pipeline() -> String {
 pub const DEFAULT_FILE: &str = "dabi.toml";
 
 const ENV_PREFIX: &str = "DABI_";
-const SECTIONS: [&str; 6] = ["kafka", "lake", "warehouse", "transforms", "limits", "web"];
+const SECTIONS: [&str; 7] = ["kafka", "lake", "warehouse", "transforms", "calendar", "limits", "web"];
 
 /// Why settings could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +154,9 @@ fn merged<T: DeserializeOwned>(
             origin.push(name);
         }
     }
+    for value in table.iter_mut().map(|(_, value)| value) {
+        dates_as_text(value);
+    }
     table.try_into().map_err(|source: toml::de::Error| ConfigError::Invalid {
         origin: origin.join(", "),
         source: source.into(),
@@ -184,6 +191,15 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> bool {
     let Some(section) = section.as_table_mut() else { return false };
     section.insert(key.to_owned(), scalar(value));
     true
+}
+
+/// TOML has dates without quotes; settings are plain data.
+fn dates_as_text(value: &mut toml::Value) {
+    match value {
+        toml::Value::Datetime(date) => *value = toml::Value::String(date.to_string()),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| dates_as_text(value)),
+        _ => {}
+    }
 }
 
 fn scalar(text: &str) -> toml::Value {
@@ -224,6 +240,16 @@ mod tests {
     fn an_unknown_key_is_named_with_where_it_came_from() {
         let error = with(&[("DABI_KAFKA_BROKRES", "x")], FILE).unwrap_err().to_string();
         assert!(error.contains("brokres") && error.contains("DABI_KAFKA_BROKRES"), "{error}");
+    }
+
+    #[test]
+    fn the_calendar_is_two_days_in_their_order() {
+        let settings = with(&[("DABI_CALENDAR_TO", "2030-12-31")], FILE).unwrap();
+        assert_eq!(settings.calendar.to_string(), "2000-01-01 to 2030-12-31");
+        let file = format!("{FILE}\n[calendar]\nfrom = 2024-02-29\nto = \"2024-03-01\"");
+        assert_eq!(with(&[], &file).unwrap().calendar.to_string(), "2024-02-29 to 2024-03-01");
+        let error = with(&[("DABI_CALENDAR_TO", "1999-12-31")], FILE).unwrap_err().to_string();
+        assert!(error.contains("DABI_CALENDAR_TO") && error.contains("ends on 1999-12-31"), "{error}");
     }
 
     #[test]

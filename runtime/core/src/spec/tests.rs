@@ -1,8 +1,24 @@
+mod as_of;
+mod history;
+mod lookups;
+
 use super::*;
 
 fn column(name: &str, data_type: DataType) -> TargetColumn {
     let (name, source, options) = (name.to_owned(), ColumnSource::Input(0), Options::new());
     TargetColumn { name, data_type, nullable: false, source, tracked: false, options }
+}
+
+fn input(name: &str, data_type: DataType) -> InputColumn {
+    InputColumn { name: name.into(), data_type, nullable: false, read: true, options: Options::new() }
+}
+
+/// The one fault has all of `expected` in it.
+#[track_caller]
+fn assert_fault(spec: &Spec, expected: &[&str]) {
+    let faults = spec.validate().err().map(|error| error.faults).unwrap_or_default();
+    let [fault] = faults.as_slice() else { panic!("{faults:#?}") };
+    assert!(expected.iter().all(|part| fault.contains(part)), "{fault}");
 }
 
 /// A target with key `id`, and the faults that `edit` brings about.
@@ -11,13 +27,7 @@ fn faults(edit: impl FnOnce(&mut Target)) -> Vec<String> {
 }
 
 fn spec(edit: impl FnOnce(&mut Target)) -> Spec {
-    let input = InputColumn {
-        name: "id".into(),
-        data_type: DataType::Int64,
-        nullable: false,
-        read: true,
-        options: Options::new(),
-    };
+    let input = input("id", DataType::Int64);
     let mut target = Target {
         table: "f".into(),
         kind: TargetKind::Latest,

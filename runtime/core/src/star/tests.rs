@@ -4,7 +4,6 @@ use arrow::array::{ArrayRef, Date32Array, ListArray, StringArray, TimestampMicro
 use arrow::buffer::OffsetBuffer;
 
 use super::*;
-use crate::data_type::DataType;
 use crate::spec::{ColumnSource, TargetColumn, TargetKind};
 
 fn column(name: &str, data_type: DataType, options: &[(&str, &str)]) -> TargetColumn {
@@ -16,6 +15,31 @@ fn column(name: &str, data_type: DataType, options: &[(&str, &str)]) -> TargetCo
         tracked: false,
         options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
     }
+}
+
+/// Generation 1 of `target`.
+fn table(target: &Target) -> TargetTable {
+    let spec = Spec {
+        name: "orders".into(),
+        version: "1".into(),
+        source: "shop.orders".parse().unwrap(),
+        columns: Vec::new(),
+        lookups: Vec::new(),
+        targets: vec![target.clone()],
+        options: Options::new(),
+    };
+    TargetTable::new(&spec, target, 1)
+}
+
+fn of_kind(kind: TargetKind, options: &[(&str, &str)]) -> TargetTable {
+    table(&Target {
+        table: "dim_users".into(),
+        kind,
+        columns: vec![column("user_id", DataType::Int64, &[]), column("name", DataType::Text, &[])],
+        key: vec!["user_id".into()],
+        as_of: Vec::new(),
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    })
 }
 
 fn orders() -> TargetTable {
@@ -40,16 +64,7 @@ fn orders() -> TargetTable {
         as_of: Vec::new(),
         options: Options::from([("comment".to_owned(), "one row per order".to_owned())]),
     };
-    let spec = Spec {
-        name: "orders".into(),
-        version: "1".into(),
-        source: "shop.orders".parse().unwrap(),
-        columns: Vec::new(),
-        lookups: Vec::new(),
-        targets: vec![target.clone()],
-        options: Options::new(),
-    };
-    TargetTable::new(&spec, &target, 1)
+    table(&target)
 }
 
 fn as_created() -> ExistingTable {
@@ -82,6 +97,30 @@ fn statements() {
     let table = orders();
     insta::assert_snapshot!(table.create_table_sql("dabi"));
     insta::assert_snapshot!(table.create_view_sql("dabi"));
+}
+
+#[test]
+fn history_stands_in_added_columns() {
+    insta::assert_snapshot!(of_kind(TargetKind::Scd2, &[]).create_table_sql("dabi"));
+    insta::assert_snapshot!(of_kind(TargetKind::Scd2, &[]).create_view_sql("dabi"));
+    insta::assert_snapshot!(of_kind(TargetKind::Append, &[]).create_table_sql("dabi"));
+}
+
+#[test]
+fn what_identifies_a_row_sorts_it() {
+    let sorted = |kind, order: &str| {
+        let sql = of_kind(kind, &[("order", order)]).create_table_sql("dabi");
+        sql.lines().find_map(|line| line.strip_prefix("ORDER BY ")).unwrap_or_default().to_owned()
+    };
+    assert_eq!(sorted(TargetKind::Latest, "name, user_id"), "(`name`, `user_id`)");
+    assert_eq!(sorted(TargetKind::Scd2, "name, user_id"), "(`name`, `user_id`, `valid_from`)");
+    assert_eq!(sorted(TargetKind::Scd2, "valid_from, user_id"), "(`valid_from`, `user_id`)");
+    assert_eq!(of_kind(TargetKind::Append, &[]).key(), ["user_id", "change_key"]);
+    let names: Vec<_> =
+        of_kind(TargetKind::Scd2, &[]).insert_schema().fields().iter().map(|f| f.name().clone()).collect();
+    let hidden = ["_version", "_deleted", "_lsn", "_ts"];
+    let added = ["version_key", "valid_from", "valid_to", "is_current"];
+    assert_eq!(names, [&["user_id", "name"][..], &added, &hidden].concat());
 }
 
 #[test]

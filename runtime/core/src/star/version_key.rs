@@ -109,3 +109,50 @@ impl<'a> Text<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Decimal64Array, FixedSizeBinaryArray, Int64Array, StringArray};
+
+    use super::*;
+
+    fn keys(key: &[ArrayRef], valid_from_us: &[i64]) -> Vec<u64> {
+        let valid_from = TimestampMicrosecondArray::from(valid_from_us.to_vec()).with_timezone("UTC");
+        version_keys(key, &valid_from).unwrap().values().to_vec()
+    }
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    #[test]
+    fn a_key_is_the_hash_of_the_text_that_is_documented() {
+        let user: ArrayRef = Arc::new(Int64Array::from(vec![7, 7]));
+        assert_eq!(
+            keys(&[user], &[0, 1_700_000_000_000_000]),
+            [xxh3_64(b"7\x000"), xxh3_64(b"7\x001700000000000000")]
+        );
+        let uuid = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10";
+        let uuid: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([uuid].iter()).unwrap());
+        assert_eq!(keys(&[uuid], &[-1]), [xxh3_64(b"01234567-89ab-cdef-fedc-ba9876543210\x00-1")]);
+        let price = Decimal64Array::from(vec![150, 100, -5]).with_precision_and_scale(12, 2).unwrap();
+        let expected = [&b"1.5\x000"[..], b"1\x000", b"-0.05\x000"].map(xxh3_64);
+        assert_eq!(keys(&[Arc::new(price)], &[0; 3]), expected);
+    }
+
+    #[test]
+    fn parts_of_a_key_are_kept_apart() {
+        let apart = keys(&[texts(&["a", "ab"]), texts(&["bc", "c"])], &[0, 0]);
+        assert_ne!(apart[0], apart[1]);
+    }
+
+    #[test]
+    fn what_has_no_one_text_is_refused() {
+        let floats: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![0.1]));
+        let valid_from = TimestampMicrosecondArray::from(vec![0]);
+        let error = version_keys(&[floats], &valid_from).unwrap_err().to_string();
+        assert!(error.contains("Float64 has no one text"), "{error}");
+    }
+}

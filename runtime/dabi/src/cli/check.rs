@@ -1,6 +1,7 @@
 //! `dabi check`.
 
 use anyhow::bail;
+use dabi_core::calendar;
 
 use crate::config::Settings;
 use crate::pipeline::{Loaded, Status, load_transforms};
@@ -23,6 +24,9 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
         let targets: Vec<&str> = spec.targets.iter().map(|target| target.table.as_str()).collect();
         println!("transform {} {}: {} → {}", spec.name, spec.version, spec.source, targets.join(", "));
         println!("  module {}", module.hash());
+        if spec.source == calendar::table() {
+            println!("  {} has the days {}", spec.source, settings.calendar);
+        }
         let reasons = spec.stateful_reasons(None);
         if reasons.is_empty() {
             println!(
@@ -32,7 +36,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
             continue;
         }
         refused += 1;
-        println!("  refused: it needs row state, which this version of dabi does not keep:");
+        println!("  stateful: it needs row state, which this version of dabi does not keep, because");
         for reason in reasons {
             println!("  - {reason}");
         }

@@ -403,7 +403,7 @@ impl LiveTransform {
     fn input_of(&self, target: &Target, column: &str) -> Option<usize> {
         match target.columns.iter().find(|c| c.name == column)?.source {
             ColumnSource::Input(input) => Some(input),
-            ColumnSource::Computed => None,
+            ColumnSource::Computed | ColumnSource::AsOf(_) => None,
         }
     }
 

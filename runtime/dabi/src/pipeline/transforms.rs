@@ -129,6 +129,10 @@ fn load(
             return Err(PipelineError::Transforms(conflict));
         }
     }
+    let specs: Vec<&Spec> = all.iter().map(|loaded| loaded.module.spec()).collect();
+    for spec in &specs {
+        spec.validate_references(&specs).map_err(|cause| PipelineError::Transforms(cause.to_string()))?;
+    }
     Ok(all)
 }
 

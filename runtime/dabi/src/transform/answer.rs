@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow::compute::{filter, take};
 use dabi_core::spec::{ColumnSource, Spec, Target};
 
@@ -32,7 +32,8 @@ pub struct TargetRows {
     /// For each row the batch row that it comes from.
     pub origin: Vec<u32>,
     /// All columns of the target in their declared order, in the form of
-    /// `DataType::arrow`; non-null columns hold no nulls.
+    /// `DataType::arrow`; non-null columns hold no nulls. Those of as-of
+    /// references are all null: the engine fills them.
     pub columns: Vec<ArrayRef>,
 }
 
@@ -122,6 +123,10 @@ fn columns(
                 let source =
                     input.columns.get(position).ok_or_else(|| format!("no input column {position}"))?;
                 gather.column(source)?
+            }
+            ColumnSource::AsOf(_) => {
+                columns.push(new_null_array(&column.data_type.arrow(), rows));
+                continue;
             }
             ColumnSource::Computed => {
                 let raw = computed.next().ok_or("a column is missing")?;

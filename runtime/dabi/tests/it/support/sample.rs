@@ -43,11 +43,10 @@ impl Random {
 pub(crate) fn batch(spec: &Spec, rows: usize, seed: u64) -> InputBatch {
     let mut random = Random(seed);
     let columns = spec
-        .columns
-        .iter()
-        .map(|column| match column.name.as_str() {
+        .inputs()
+        .map(|input| match input.column.name.as_str() {
             "action" => Arc::new(StringArray::from(vec![""; rows])) as ArrayRef,
-            _ => array(&column.data_type, column.nullable, rows, &mut random),
+            _ => array(&input.column.data_type, input.can_be_null, rows, &mut random),
         })
         .collect();
     InputBatch { rows, columns }

@@ -18,6 +18,7 @@ fn assert_echoes(module: &Module, input: &InputBatch, applied: &Applied) {
             ColumnSource::Computed => {
                 spec.columns.iter().position(|input| input.name == column.name).unwrap()
             }
+            ColumnSource::AsOf(_) => panic!("echo refers to no dimension"),
         };
         assert_eq!(array.data_type(), &column.data_type.arrow(), "{}", column.name);
         assert_eq!(array, &input.columns[source], "{}", column.name);

@@ -4,6 +4,7 @@
 mod cache;
 mod echo;
 mod hostile;
+mod lookups;
 mod poison;
 mod shop;
 

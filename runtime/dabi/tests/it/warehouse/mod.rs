@@ -3,6 +3,7 @@
 mod embedded;
 mod epochs;
 mod faults;
+mod history;
 mod star;
 mod types;
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{
     DurationMicrosecondType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
 };
-use dabi_core::spec::{InputColumn, Spec};
+use dabi_core::spec::{Input, Spec};
 
 use super::types;
 use crate::transform::InputBatch;
@@ -47,15 +47,15 @@ impl Batch {
     /// Checks a batch against the declaration and lays it out.
     pub(in crate::transform) fn new(spec: &Spec, input: &InputBatch) -> Result<Self, String> {
         let rows = u32::try_from(input.rows).map_err(|_| format!("{} rows in one batch", input.rows))?;
-        let declared = spec.columns.iter().chain(spec.lookups.iter().flat_map(|lookup| &lookup.columns));
-        let wanted = declared.clone().count();
+        let declared = spec.inputs();
+        let wanted = declared.len();
         if input.columns.len() != wanted {
             return Err(format!("{} columns instead of {wanted}", input.columns.len()));
         }
         let mut columns = Vec::with_capacity(wanted);
-        for (column, array) in declared.zip(&input.columns) {
-            check(column, array, input.rows)?;
-            if column.read {
+        for (declared, array) in declared.zip(&input.columns) {
+            check(declared, array, input.rows)?;
+            if declared.column.read {
                 columns.push(Column { data: ColumnData::of(array)?, validity: validity(array.nulls()) });
             }
         }
@@ -77,16 +77,16 @@ impl Batch {
     }
 }
 
-fn check(column: &InputColumn, array: &dyn Array, rows: usize) -> Result<(), String> {
-    let (name, wanted) = (&column.name, column.data_type.arrow());
+fn check(declared: Input<'_>, array: &dyn Array, rows: usize) -> Result<(), String> {
+    let wanted = declared.column.data_type.arrow();
     if *array.data_type() != wanted {
-        return Err(format!("column {name} is {} instead of {wanted}", array.data_type()));
+        return Err(format!("column {declared} is {} instead of {wanted}", array.data_type()));
     }
     if array.len() != rows {
-        return Err(format!("column {name} has {} values for {rows} rows", array.len()));
+        return Err(format!("column {declared} has {} values for {rows} rows", array.len()));
     }
-    if !column.nullable && array.null_count() > 0 {
-        return Err(format!("column {name} is declared non-null and has {} nulls", array.null_count()));
+    if !declared.can_be_null && array.null_count() > 0 {
+        return Err(format!("column {declared} is declared non-null and has {} nulls", array.null_count()));
     }
     Ok(())
 }

@@ -65,12 +65,16 @@ fn lookup(lookup: types::Lookup) -> Result<Lookup, Undeclarable> {
         key: lookup.key,
         on: lookup.on,
         columns: all(lookup.columns, input_column)?,
-        missing: match lookup.missing {
-            types::MissingPolicy::Nulls => MissingPolicy::Nulls,
-            types::MissingPolicy::Hold => MissingPolicy::Hold,
-            types::MissingPolicy::Reject => MissingPolicy::Reject,
-        },
+        missing: missing(lookup.missing),
     })
+}
+
+fn missing(policy: types::MissingPolicy) -> MissingPolicy {
+    match policy {
+        types::MissingPolicy::Nulls => MissingPolicy::Nulls,
+        types::MissingPolicy::Hold => MissingPolicy::Hold,
+        types::MissingPolicy::Reject => MissingPolicy::Reject,
+    }
 }
 
 fn target(target: types::Target) -> Result<Target, Undeclarable> {
@@ -97,13 +101,19 @@ fn target_column(column: types::TargetColumn) -> Result<TargetColumn, Undeclarab
         source: match column.source {
             types::ColumnSource::Computed => ColumnSource::Computed,
             types::ColumnSource::Input(input) => ColumnSource::Input(input as usize),
+            types::ColumnSource::AsOf(reference) => ColumnSource::AsOf(reference as usize),
         },
         tracked: column.tracked,
     })
 }
 
 fn as_of(reference: types::AsOf) -> AsOf {
-    AsOf { column: reference.column, dimension: reference.dimension, key: reference.key, at: reference.at }
+    AsOf {
+        dimension: reference.dimension,
+        key: reference.key,
+        at: reference.at,
+        missing: missing(reference.missing),
+    }
 }
 
 fn data_type(data_type: types::DataType) -> DataType {

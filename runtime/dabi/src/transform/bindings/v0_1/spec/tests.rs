@@ -35,12 +35,20 @@ fn raw_lookup(lookup: Lookup) -> types::Lookup {
         key: lookup.key,
         on: lookup.on,
         columns: lookup.columns.into_iter().map(raw_input).collect(),
-        missing: match lookup.missing {
-            MissingPolicy::Nulls => types::MissingPolicy::Nulls,
-            MissingPolicy::Hold => types::MissingPolicy::Hold,
-            MissingPolicy::Reject => types::MissingPolicy::Reject,
-        },
+        missing: raw_missing(lookup.missing),
     }
+}
+
+fn raw_missing(policy: MissingPolicy) -> types::MissingPolicy {
+    match policy {
+        MissingPolicy::Nulls => types::MissingPolicy::Nulls,
+        MissingPolicy::Hold => types::MissingPolicy::Hold,
+        MissingPolicy::Reject => types::MissingPolicy::Reject,
+    }
+}
+
+fn raw_as_of(AsOf { dimension, key, at, missing }: AsOf) -> types::AsOf {
+    types::AsOf { dimension, key, at, missing: raw_missing(missing) }
 }
 
 fn raw_target(target: Target) -> types::Target {
@@ -51,6 +59,7 @@ fn raw_target(target: Target) -> types::Target {
         source: match column.source {
             ColumnSource::Computed => types::ColumnSource::Computed,
             ColumnSource::Input(input) => types::ColumnSource::Input(u32::try_from(input).unwrap()),
+            ColumnSource::AsOf(reference) => types::ColumnSource::AsOf(u32::try_from(reference).unwrap()),
         },
         tracked: column.tracked,
         options: column.options.into_iter().collect(),
@@ -64,11 +73,7 @@ fn raw_target(target: Target) -> types::Target {
         },
         columns: target.columns.into_iter().map(raw_column).collect(),
         key: target.key,
-        as_of: target
-            .as_of
-            .into_iter()
-            .map(|AsOf { column, dimension, key, at }| types::AsOf { column, dimension, key, at })
-            .collect(),
+        as_of: target.as_of.into_iter().map(raw_as_of).collect(),
         options: target.options.into_iter().collect(),
     }
 }
@@ -159,10 +164,12 @@ fn input() -> impl Strategy<Value = InputColumn> {
     )
 }
 
+fn any_missing() -> impl Strategy<Value = MissingPolicy> {
+    proptest::sample::select(vec![MissingPolicy::Nulls, MissingPolicy::Hold, MissingPolicy::Reject])
+}
+
 fn any_lookup() -> impl Strategy<Value = Lookup> {
-    let missing =
-        proptest::sample::select(vec![MissingPolicy::Nulls, MissingPolicy::Hold, MissingPolicy::Reject]);
-    (name(), table(), vec(name(), 0..3), vec(name(), 0..3), vec(input(), 0..3), missing).prop_map(
+    (name(), table(), vec(name(), 0..3), vec(name(), 0..3), vec(input(), 0..3), any_missing()).prop_map(
         |(name, table, key, on, columns, missing)| Lookup { name, table, key, on, columns, missing },
     )
 }
@@ -170,7 +177,8 @@ fn any_lookup() -> impl Strategy<Value = Lookup> {
 fn any_column() -> impl Strategy<Value = TargetColumn> {
     let source = prop_oneof![
         Just(ColumnSource::Computed),
-        any::<u32>().prop_map(|input| ColumnSource::Input(input as usize))
+        any::<u32>().prop_map(|input| ColumnSource::Input(input as usize)),
+        any::<u32>().prop_map(|reference| ColumnSource::AsOf(reference as usize)),
     ];
     (name(), any_type(), any::<(bool, bool)>(), source, some_options()).prop_map(
         |(name, data_type, (nullable, tracked), source, options)| TargetColumn {
@@ -186,12 +194,8 @@ fn any_column() -> impl Strategy<Value = TargetColumn> {
 
 fn any_target() -> impl Strategy<Value = Target> {
     let kind = proptest::sample::select(vec![TargetKind::Latest, TargetKind::Scd2, TargetKind::Append]);
-    let as_of = (name(), name(), vec(name(), 0..3), name()).prop_map(|(column, dimension, key, at)| AsOf {
-        column,
-        dimension,
-        key,
-        at,
-    });
+    let as_of = (name(), vec(name(), 0..3), name(), any_missing())
+        .prop_map(|(dimension, key, at, missing)| AsOf { dimension, key, at, missing });
     (name(), kind, vec(any_column(), 0..4), vec(name(), 0..3), vec(as_of, 0..2), some_options()).prop_map(
         |(table, kind, columns, key, as_of, options)| Target { table, kind, columns, key, as_of, options },
     )
