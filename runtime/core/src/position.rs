@@ -139,6 +139,17 @@ impl Position {
             .all(|(topic, partition, next)| self.get(topic, partition).is_some_and(|have| have >= next))
     }
 
+    /// How many offsets this is ahead of `other`, over all partitions; where
+    /// `other` is further, or as far, nothing. A partition that only this one
+    /// names counts from 0.
+    #[must_use]
+    pub fn ahead_of(&self, other: &Self) -> u64 {
+        let of_partition = |(topic, partition, next): (&Topic, i32, Offset)| {
+            Span::new(other.get(topic, partition).unwrap_or_default(), next).offsets()
+        };
+        self.iter().map(of_partition).sum()
+    }
+
     /// True if it names no partition.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod lake;
+pub mod overview;
 pub mod pipeline;
 pub mod source;
 pub mod telemetry;

@@ -3,6 +3,8 @@
 //! Owns the log format, the metrics registry and the names of the metrics.
 //! Does not own serving them (`web`).
 
+mod latency;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
+pub use self::latency::{Latencies, Latency, LatencyRecorder};
 use crate::build::{BuildError, Built};
 
 /// How log lines look.
@@ -97,6 +100,18 @@ pub struct SinkLabel {
 
 type Seconds = Counter<f64, AtomicU64>;
 
+/// What the counters with labels add up to, which they cannot tell themselves.
+/// Prometheus sums by itself, so these are not registered.
+#[derive(Clone, Default)]
+pub struct Totals {
+    /// Change events of all tables.
+    pub events: Counter,
+    /// Events that a transform could not use.
+    pub dead_letters: Counter,
+    /// Records that could not be decoded; they lie in the lake.
+    pub unreadable: Counter,
+}
+
 /// Every metric, one handle each; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -145,6 +160,10 @@ pub struct Metrics {
     pub build_seconds: Histogram,
     /// Bytes of events in memory, bounded by `limits.memory_bytes`.
     pub in_flight_bytes: Gauge,
+    /// Sums over labels.
+    pub totals: Totals,
+    /// Fine latencies, for the overview.
+    pub latencies: LatencyRecorder,
 }
 
 impl Metrics {
@@ -176,6 +195,8 @@ impl Metrics {
             builds: Family::default(),
             build_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 12)),
             in_flight_bytes: Gauge::default(),
+            totals: Totals::default(),
+            latencies: LatencyRecorder::default(),
         };
         registry.register("records", "Records read from Kafka", this.records.clone());
         registry.register_with_unit(

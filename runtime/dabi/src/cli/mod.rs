@@ -9,6 +9,7 @@ pub mod capture;
 mod check;
 mod demo;
 pub mod lake;
+mod observed;
 mod run;
 pub mod setup;
 

@@ -3,10 +3,10 @@
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::observed::{self, Observed};
 use crate::config::Settings;
 use crate::pipeline::{Pipeline, Status};
 use crate::telemetry::Metrics;
-use crate::web;
 
 /// Keep lake and star up to date with Kafka
 #[derive(Debug, Args)]
@@ -19,29 +19,16 @@ pub(super) struct RunCommand {
 
 pub(super) async fn run(command: RunCommand, settings: Settings) -> anyhow::Result<()> {
     let (metrics, status) = (Metrics::new(), Status::default());
-    let stop = stop_on_signal()?;
-    let web_stop = CancellationToken::new();
-    let web_settings = settings.web.clone();
-    let web = tokio::spawn({
-        let (metrics, status, stop) = (metrics.clone(), status.clone(), web_stop.clone());
-        async move { web::serve(&web_settings, metrics, status, stop).await }
-    });
-    let listen = settings.web.listen;
-    let finish = CancellationToken::new();
+    let (stop, finish) = (stop_on_signal()?, CancellationToken::new());
     if command.until_caught_up {
         finish.cancel();
     }
-    let pipeline = Pipeline::new(settings, metrics, status, finish, stop);
-    let outcome = tokio::select! {
-        outcome = pipeline.run() => outcome.map_err(anyhow::Error::from),
-        served = web => match served {
-            Ok(Err(error)) => Err(anyhow::Error::new(error).context(format!("listen on {listen} (setting web.listen)"))),
-            Ok(Ok(())) => Err(anyhow::anyhow!("the web server ended by itself")),
-            Err(error) => Err(anyhow::Error::new(error).context("the web server")),
-        },
-    };
-    web_stop.cancel();
-    outcome
+    let listener = observed::listen(&settings).await?;
+    let pipeline = Pipeline::new(settings.clone(), metrics.clone(), status.clone(), finish, stop);
+    let mut observed = Observed::start(&pipeline, &settings, metrics, status, listener);
+    let ran = observed.run(pipeline).await;
+    observed.close().await;
+    ran
 }
 
 /// A token that SIGTERM and SIGINT cancel.

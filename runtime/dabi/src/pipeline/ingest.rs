@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dabi_core::debezium::Skip;
 use dabi_core::position::Position;
 use dabi_core::version::Epoch;
 use tokio::runtime::Handle;
@@ -133,10 +134,14 @@ impl Ingest {
             for batch in &part.batches {
                 let label = TableLabel { table: batch.table().to_string() };
                 self.metrics.events.get_or_create(&label).inc_by(batch.num_rows() as u64);
+                self.metrics.totals.events.inc_by(batch.num_rows() as u64);
             }
             for (kind, count) in &part.skipped {
                 let label = KindLabel { kind: kind.as_str().to_owned() };
                 self.metrics.skipped.get_or_create(&label).inc_by(*count);
+                if *kind == Skip::DeadLetter {
+                    self.metrics.totals.unreadable.inc_by(*count);
+                }
             }
         }
         let epoch = SealedEpoch {
@@ -159,7 +164,9 @@ impl Ingest {
         self.mirrored = Instant::now();
         let report = self.status.report();
         self.source.commit_mirror(&report.lake_position.meet(&report.star_position));
-        for (topic, partition, end) in self.source.cached_end_offsets().iter() {
+        let ends = self.source.cached_end_offsets();
+        self.status.behind(ends.ahead_of(&report.star_position), ends.ahead_of(&report.lake_position));
+        for (topic, partition, end) in ends.iter() {
             let visible = report.star_position.get(topic, partition).unwrap_or_default();
             let label = PartitionLabel { topic: topic.to_string(), partition };
             self.metrics.lag.get_or_create(&label).set((end.0 - visible.0).max(0));

@@ -57,7 +57,7 @@ impl LakeLane {
             if encoder.due(Instant::now())
                 && let Some(committer) = idle.take()
             {
-                (encoder, under_way) = seal(encoder, committer, last, &metrics).await?;
+                (encoder, under_way) = seal(encoder, committer, last, &metrics, &status).await?;
             }
             let wake = encoder.due_at().filter(|_| idle.is_some());
             tokio::select! {
@@ -83,7 +83,7 @@ impl LakeLane {
             Some(commit) => commit.await?,
             None => idle.expect("no commit is under way"),
         };
-        let (_, rest) = seal(encoder, committer, last, &metrics).await?;
+        let (_, rest) = seal(encoder, committer, last, &metrics, &status).await?;
         if let Some(rest) = rest {
             status.lake(rest.await?.position());
         }
@@ -119,6 +119,7 @@ async fn seal(
     mut committer: Committer,
     last: Epoch,
     metrics: &Metrics,
+    status: &Status,
 ) -> Result<(Encoder, Option<Commit>), LakeError> {
     let cpu = metrics.clone();
     let (encoder, sealed) = on_cpu(move || {
@@ -127,13 +128,14 @@ async fn seal(
     })
     .await;
     let sealed = sealed?;
-    let metrics = metrics.clone();
+    let (metrics, status) = (metrics.clone(), status.clone());
     let commit = async move {
         if let Some(sealed) = sealed {
             let (files, bytes) = (sealed.files(), sealed.bytes());
             committer.commit(sealed).await?;
             metrics.lake_files.inc_by(files as u64);
             metrics.lake_bytes.inc_by(bytes as u64);
+            status.lake_committed();
         }
         Ok(committer)
     };

@@ -31,21 +31,21 @@ mod transforms;
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
-pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState};
+pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState, now_ms};
 pub use self::transforms::{Loaded, load_transforms};
 use crate::config::Settings;
 use crate::lake::LakeError;
 use crate::source::SourceError;
 use crate::telemetry::Metrics;
 use crate::transform::{ModuleError, RuntimeError};
-use crate::warehouse::WarehouseError;
+use crate::warehouse::{Warehouse, WarehouseError};
 
 /// How long the other tasks get to end after one has failed.
 const FAILED_GRACE: Duration = Duration::from_secs(3);
@@ -94,6 +94,7 @@ pub struct Pipeline {
     status: Status,
     finish: CancellationToken,
     stop: CancellationToken,
+    warehouse: watch::Sender<Option<Warehouse>>,
 }
 
 impl Pipeline {
@@ -107,7 +108,13 @@ impl Pipeline {
         finish: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
-        Self { settings, metrics, status, finish, stop }
+        Self { settings, metrics, status, finish, stop, warehouse: watch::Sender::new(None) }
+    }
+
+    /// The warehouse, while there is a connection to it: for whoever looks on.
+    #[must_use]
+    pub fn warehouse(&self) -> watch::Receiver<Option<Warehouse>> {
+        self.warehouse.subscribe()
     }
 
     /// Runs until stopped, caught up (where asked for) or broken.
@@ -129,6 +136,7 @@ impl Pipeline {
         };
         self.status.phase("running");
         let ended = self.watch(&mut started.tasks, &abort).await;
+        self.warehouse.send_replace(None);
         // Kept until here: the embedded engine serves the last inserts.
         started.warehouse.close().await;
         ended

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{Array, RecordBatch};
-use dabi_core::change::ChangeBatch;
+use dabi_core::change::{ChangeBatch, Op};
 use dabi_core::fold::Truncate;
 use dabi_core::position::Position;
 use dabi_core::star::TargetTable;
@@ -34,8 +34,8 @@ use crate::warehouse::{DeadLetterRow, EncodedRows, EpochRecord, Warehouse, Wareh
 
 /// An epoch without change events moves the position only this often.
 const IDLE_RECORD_INTERVAL: Duration = Duration::from_secs(5);
-/// Of how many events one is measured for latency.
-const LATENCY_SAMPLE: usize = 64;
+/// Of how many events of a batch latency is measured.
+const LATENCY_SAMPLES_MAX: usize = 64;
 
 /// The rows of one epoch.
 pub(super) struct StarEpoch {
@@ -49,12 +49,22 @@ pub(super) struct StarEpoch {
     part: String,
     rows: usize,
     closed_at: Instant,
-    kafka_times_ms: Vec<i64>,
+    times: Vec<EventTimes>,
     /// Keeps the epoch's share of memory until its rows are stored.
     _epoch: Option<Arc<SealedEpoch>>,
 }
 
+/// When an event, and the next few after it, happened.
+struct EventTimes {
+    /// How many events it stands for.
+    events: u64,
+    /// None for the read of a snapshot, which was committed at some time before.
+    commit_us: Option<i64>,
+    kafka_ms: Option<i64>,
+}
+
 struct Insert {
+    target: String,
     table: String,
     batches: Vec<RecordBatch>,
 }
@@ -136,6 +146,8 @@ impl Evaluator {
             }
         }
         star.closed_at = epoch.closed_at;
+        // Not those of a replay: its events were visible long ago.
+        star.times = batches.iter().flat_map(sample_times).collect();
         star._epoch = Some(Arc::clone(epoch));
         Ok(star)
     }
@@ -178,12 +190,12 @@ impl Evaluator {
             for (table, batches) in transform.tables.iter().zip(by_target) {
                 truncates.extend(fresh.iter().map(|truncate| (table.clone(), *truncate)));
                 if !batches.is_empty() {
-                    inserts.push(Insert { table: table.physical_name(), batches });
+                    let (target, table) = (table.view_name().to_owned(), table.physical_name());
+                    inserts.push(Insert { target, table, batches });
                 }
             }
             dead_letters.extend(failed.iter().map(|failure| dead_letter(transform, failure)));
         }
-        let kafka_times_ms = sample_times(batches);
         Ok(StarEpoch {
             number,
             position: self.position.clone(),
@@ -194,7 +206,7 @@ impl Evaluator {
             part: String::new(),
             rows,
             closed_at: Instant::now(),
-            kafka_times_ms,
+            times: Vec::new(),
             _epoch: None,
         })
     }
@@ -252,16 +264,17 @@ fn as_json(event: &ChangeBatch) -> String {
     }
 }
 
-fn sample_times(batches: &[ChangeBatch]) -> Vec<i64> {
-    let every = |batch: &ChangeBatch| -> Vec<i64> {
-        let times = batch.kafka_ts();
-        (0..times.len())
-            .step_by(LATENCY_SAMPLE)
-            .filter(|row| times.is_valid(*row))
-            .map(|row| times.value(row))
-            .collect()
-    };
-    batches.iter().flat_map(every).collect()
+/// Times of events spread evenly over a batch.
+fn sample_times(batch: &ChangeBatch) -> Vec<EventTimes> {
+    let (commits, kafka) = (batch.commit_ts(), batch.kafka_ts());
+    let step = batch.num_rows().div_ceil(LATENCY_SAMPLES_MAX);
+    let sampled = batch.ops().enumerate().step_by(step);
+    let times = sampled.map(|(row, op)| EventTimes {
+        events: step.min(batch.num_rows() - row) as u64,
+        commit_us: (op != Op::Read && commits.is_valid(row)).then(|| commits.value(row)),
+        kafka_ms: kafka.is_valid(row).then(|| kafka.value(row)),
+    });
+    times.collect()
 }
 
 /// Evaluates every epoch that arrives and hands its rows to [`publish`]; between
@@ -373,20 +386,34 @@ async fn encode(insert: &Insert, metrics: &Metrics) -> Result<Option<EncodedRows
 fn count(epoch: &StarEpoch, metrics: &Metrics) {
     for insert in &epoch.inserts {
         let rows: usize = insert.batches.iter().map(RecordBatch::num_rows).sum();
-        metrics.star_rows.get_or_create(&TableLabel { table: insert.table.clone() }).inc_by(rows as u64);
+        metrics.star_rows.get_or_create(&TableLabel { table: insert.target.clone() }).inc_by(rows as u64);
     }
     for letter in &epoch.dead_letters {
         let kind = format!("{}/{}", letter.stage, letter.code);
         metrics.dead_letters.get_or_create(&KindLabel { kind }).inc();
     }
+    metrics.totals.dead_letters.inc_by(epoch.dead_letters.len() as u64);
     metrics.epochs.inc();
     #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
     metrics.epoch_rows.observe(epoch.rows as f64);
     metrics.epoch_seconds.observe(epoch.closed_at.elapsed().as_secs_f64());
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
-    let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-    for time in &epoch.kafka_times_ms {
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of latency")]
-        metrics.latency_seconds.observe((now_ms - time).max(0) as f64 / 1000.0);
-    }
+    count_latency(&epoch.times, metrics);
+}
+
+fn count_latency(times: &[EventTimes], metrics: &Metrics) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+    metrics.latencies.record(|latencies| {
+        for time in times {
+            if let Some(commit_us) = time.commit_us {
+                latencies.since_commit.record(now_us.saturating_sub(commit_us) / 1000, time.events);
+            }
+            if let Some(kafka_ms) = time.kafka_ms {
+                let ms = (now_us / 1000).saturating_sub(kafka_ms);
+                latencies.since_kafka.record(ms, time.events);
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds of latency")]
+                metrics.latency_seconds.observe(ms.max(0) as f64 / 1000.0);
+            }
+        }
+    });
 }

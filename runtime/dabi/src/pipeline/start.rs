@@ -22,9 +22,8 @@ use super::lake_lane::LakeLane;
 use super::reload::Reload as ReloadTask;
 use super::replay::Pages;
 use super::star_lane::{self, Evaluator};
-use super::status::now_ms;
 use super::transforms::{Loaded, load_transforms};
-use super::{Pipeline, PipelineError};
+use super::{Pipeline, PipelineError, now_ms};
 use crate::lake::Lake;
 use crate::source::Source;
 use crate::transform::{Reload, Runtime, TransformSettings};
@@ -50,6 +49,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     }
     let lake = Lake::open_for_writing(&settings.lake).await?;
     let warehouse = Warehouse::connect(&settings.warehouse, status.clone(), &pipeline.stop).await?;
+    pipeline.warehouse.send_replace(Some(warehouse.clone()));
     let live =
         |loaded: &Loaded| LiveTransform::new(loaded.entry.clone(), loaded.module.clone(), metrics.clone());
     let transforms: Vec<LiveTransform> = loaded.iter().map(live).collect();

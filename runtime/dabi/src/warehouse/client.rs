@@ -1,10 +1,14 @@
-//! The connection, and the two ways to use it: a statement, and a question.
+//! The connection, and the ways to use it: a statement, a question, a glance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use clickhouse::error::Error;
 use clickhouse::{Client, Compression};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::embedded::EmbeddedClickHouse;
@@ -117,14 +121,35 @@ impl Warehouse {
         doing: &str,
         stop: &CancellationToken,
     ) -> Result<Vec<T>, WarehouseError> {
-        let answer = until_done(&self.status, doing, stop, || {
-            let query =
-                self.client.query_raw(sql).with_setting("output_format_json_quote_64bit_integers", "0");
-            async move { query.fetch_bytes("JSONEachRow")?.collect().await }
-        })
-        .await?;
-        let rows = serde_json::Deserializer::from_slice(&answer).into_iter();
-        rows.collect::<Result<_, _>>()
-            .map_err(|source| WarehouseError::Answer { doing: doing.to_owned(), source })
+        let answer = until_done(&self.status, doing, stop, || self.as_json(sql)).await?;
+        read(&answer, doing)
     }
+
+    /// As [`rows`](Self::rows), but asked once and given up after `patience`:
+    /// for what is only looked at, so that nothing waits for it and no outage
+    /// is declared by it.
+    ///
+    /// # Errors
+    /// If there is no answer in time, or none that is a `T`.
+    pub async fn glance<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        doing: &str,
+        patience: Duration,
+    ) -> Result<Vec<T>, WarehouseError> {
+        let answer = timeout(patience, self.as_json(sql)).await.unwrap_or(Err(Error::TimedOut));
+        read(&answer.map_err(|error| WarehouseError::refused(doing, &error))?, doing)
+    }
+
+    /// 64-bit integers come as numbers.
+    async fn as_json(&self, sql: &str) -> Result<Bytes, Error> {
+        let query = self.client.query_raw(sql).with_setting("output_format_json_quote_64bit_integers", "0");
+        query.fetch_bytes("JSONEachRow")?.collect().await
+    }
+}
+
+fn read<T: DeserializeOwned>(answer: &[u8], doing: &str) -> Result<Vec<T>, WarehouseError> {
+    let rows = serde_json::Deserializer::from_slice(answer).into_iter();
+    rows.collect::<Result<_, _>>()
+        .map_err(|source| WarehouseError::Answer { doing: doing.to_owned(), source })
 }

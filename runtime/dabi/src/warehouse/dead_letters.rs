@@ -1,8 +1,10 @@
 //! `_dead_letters`: events that a transform could not use, with the reason.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dabi_core::star::quote;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Warehouse;
@@ -36,7 +38,55 @@ pub struct DeadLetterRow {
     pub row: String,
 }
 
+/// What of a stored dead letter is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredDeadLetter {
+    /// When it was stored, ms since 1970.
+    pub recorded_ms: u64,
+    /// Name of the transform.
+    pub transform: String,
+    /// Source table.
+    pub source: String,
+    /// Topic of the event.
+    pub topic: String,
+    /// Partition of the event.
+    pub partition: i32,
+    /// Offset of the event.
+    pub offset: i64,
+    /// `read`, `transform` or `star`.
+    pub stage: String,
+    /// Short and stable.
+    pub code: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
 impl Warehouse {
+    /// The `limit` latest dead letters, the last one first.
+    ///
+    /// # Errors
+    /// If there is no answer within `patience`.
+    pub async fn latest_dead_letters(
+        &self,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Vec<StoredDeadLetter>, WarehouseError> {
+        let sql = format!(
+            "SELECT toUnixTimestamp64Milli(recorded_at) AS recorded_ms, transform, source, topic, partition, offset, \
+             stage, code, message FROM {}.{DEAD_LETTERS} ORDER BY recorded_at DESC, offset DESC LIMIT {limit}",
+            quote(&self.database)
+        );
+        self.glance(&sql, "show dead letters", patience).await
+    }
+
+    /// How many dead letters are stored.
+    ///
+    /// # Errors
+    /// If there is no answer within `patience`.
+    pub async fn count_dead_letters(&self, patience: Duration) -> Result<u64, WarehouseError> {
+        self.count(&format!("{}.{DEAD_LETTERS} FINAL", quote(&self.database)), patience).await
+    }
+
     /// Stores dead letters. Sent again after a doubtful answer, `token` keeps
     /// them from doubling.
     ///

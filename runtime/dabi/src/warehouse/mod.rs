@@ -19,7 +19,7 @@ mod settings;
 mod targets;
 
 pub use client::Warehouse;
-pub use dead_letters::DeadLetterRow;
+pub use dead_letters::{DeadLetterRow, StoredDeadLetter};
 pub use epochs::EpochRecord;
 pub use error::WarehouseError;
 pub use insert::EncodedRows;

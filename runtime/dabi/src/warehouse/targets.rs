@@ -1,5 +1,7 @@
 //! Tables and views of the star: created, extended, or refused.
 
+use std::time::Duration;
+
 use dabi_core::fold::Truncate;
 use dabi_core::star::{
     Alteration, DELETED, ExistingColumn, ExistingTable, LSN, TS, TargetTable, VERSION, quote,
@@ -31,7 +33,26 @@ struct ColumnRow {
     r#type: String,
 }
 
+#[derive(Deserialize)]
+struct CountRow {
+    rows: u64,
+}
+
 impl Warehouse {
+    /// How many rows a reader of `view` finds, without tombstones.
+    ///
+    /// # Errors
+    /// If there is no answer within `patience`.
+    pub async fn count_rows(&self, view: &str, patience: Duration) -> Result<u64, WarehouseError> {
+        self.count(&format!("{}.{}", quote(&self.database), quote(view)), patience).await
+    }
+
+    pub(super) async fn count(&self, from: &str, patience: Duration) -> Result<u64, WarehouseError> {
+        let rows: Vec<CountRow> =
+            self.glance(&format!("SELECT count() AS rows FROM {from}"), "count rows", patience).await?;
+        Ok(rows.first().map_or(0, |row| row.rows))
+    }
+
     /// Creates the table of each target, or adds the columns it lacks, then its
     /// view; nothing of it if one of them is refused.
     ///

@@ -1,8 +1,13 @@
-//! HTTP: metrics and health.
+//! HTTP: the page, what it shows as JSON, metrics and health.
 //!
-//! Owns the routes. Does not own what they show (`telemetry`, `pipeline`).
+//! Owns the routes and the page's files, which are part of the binary. Does not
+//! own what they show (`overview`, `telemetry`, `pipeline`).
+
+mod live;
+mod page;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,8 +16,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::overview::Overview;
 use crate::pipeline::Status;
 use crate::telemetry::Metrics;
 
@@ -30,40 +37,52 @@ impl Default for WebSettings {
     }
 }
 
+/// What is served.
 #[derive(Clone)]
-struct Shared {
-    metrics: Metrics,
-    status: Status,
+pub struct Served {
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// For `/readyz`.
+    pub status: Status,
+    /// For the page.
+    pub overview: watch::Receiver<Arc<Overview>>,
 }
 
-/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (events flow:
-/// 200, or 503 with what it waits for) until `stop`.
+#[derive(Clone)]
+struct Shared {
+    served: Served,
+    stop: CancellationToken,
+}
+
+/// Serves until `stop`: `/` (the page), `/api/overview` and `/api/events` (what
+/// it shows, once and live), `/metrics`, `/healthz` (the process runs) and
+/// `/readyz` (events flow: 200, or 503 with what it waits for).
 ///
 /// # Errors
-/// If the address cannot be listened on.
-pub async fn serve(
-    settings: &WebSettings,
-    metrics: Metrics,
-    status: Status,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+/// If the system ends the listener.
+pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToken) -> std::io::Result<()> {
+    tracing::info!("http://{} shows this pipeline", listener.local_addr()?);
     let router = Router::new()
-        .route("/metrics", get(show_metrics))
+        .route("/", get(page::html))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/chart.js", get(page::chart))
+        .route("/api/overview", get(live::overview))
+        .route("/api/events", get(live::events))
+        .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
-        .with_state(Shared { metrics, status });
-    let listener = TcpListener::bind(settings.listen).await?;
-    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz");
+        .with_state(Shared { served, stop: stop.clone() });
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn show_metrics(State(shared): State<Shared>) -> impl IntoResponse {
+async fn metrics(State(Shared { served, .. }): State<Shared>) -> impl IntoResponse {
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, openmetrics)], shared.metrics.encode())
+    ([(header::CONTENT_TYPE, openmetrics)], served.metrics.encode())
 }
 
-async fn readiness(State(shared): State<Shared>) -> impl IntoResponse {
-    let report = shared.status.report();
+async fn readiness(State(Shared { served, .. }): State<Shared>) -> impl IntoResponse {
+    let report = served.status.report();
     let code = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(report))
 }

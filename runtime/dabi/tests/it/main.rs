@@ -8,6 +8,7 @@
 mod capture;
 mod captures;
 mod lake;
+mod page;
 mod real_kafka;
 mod reload;
 mod shop;

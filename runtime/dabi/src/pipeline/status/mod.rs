@@ -32,10 +32,23 @@ pub struct Report {
     pub transforms: Vec<TransformReport>,
     /// How often a module was replaced since the start.
     pub reloads: u64,
+    /// Offsets between the star and the ends of the partitions, when last looked.
+    pub star_lag: u64,
+    /// Offsets between the lake and the ends of the partitions, when last looked.
+    pub lake_lag: u64,
+    /// When the lake last committed, ms since 1970.
+    pub lake_committed_ms: Option<u64>,
     /// Up to where everything is durable in the lake.
     pub lake_position: Position,
     /// Up to where everything is visible in the star.
     pub star_position: Position,
+}
+
+impl Report {
+    /// The names of all targets.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        self.transforms.iter().flat_map(|transform| &transform.targets).map(String::as_str)
+    }
 }
 
 impl Status {
@@ -85,9 +98,20 @@ impl Status {
         self.lock().transforms.retain(|transform| transform.entry != entry);
     }
 
+    /// So many offsets wait for the star, and for the lake.
+    pub fn behind(&self, star: u64, lake: u64) {
+        let mut report = self.lock();
+        (report.star_lag, report.lake_lag) = (star, lake);
+    }
+
     /// The lake is durable up to `position`.
     pub fn lake(&self, position: &Position) {
         self.lock().lake_position.merge(position);
+    }
+
+    /// The lake has just committed.
+    pub fn lake_committed(&self) {
+        self.lock().lake_committed_ms = Some(now_ms());
     }
 
     /// The star is visible up to `position`.
@@ -108,7 +132,8 @@ impl Status {
 }
 
 /// The time as reports tell it: ms since 1970.
-pub(super) fn now_ms() -> u64 {
+#[must_use]
+pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
     u64::try_from(now).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@
 //!
 //! Everything blocks: a test is a plain `#[test]` that acts, waits and looks.
 
+pub(crate) mod browser;
 pub(crate) mod clickhouse;
 pub(crate) mod dabi;
 pub(crate) mod guests;
