@@ -287,7 +287,7 @@ fn a_lost_connection_shows_and_heals_by_itself() {
     browser.wait_for("#connection", "live");
     site.stop();
     browser.wait_for("#connection", "connection lost");
-    assert_eq!(browser.eval("document.querySelector('main').classList.contains('stale')"), true);
+    assert_eq!(browser.eval("document.body.classList.contains('stale')"), true);
     assert!(browser.text("#events .value").contains("1,234"), "what was known stays, marked as old");
     picture(&browser, "lost");
     site.restart();

@@ -114,7 +114,7 @@ function transformRows(transform) {
     element("td", { class: "one-line" }, element("span", { class: "dot", "data-is": state === "failed" && module ? "warn" : STATES[state] ?? "" }), state),
     element("td", { class: "name", title: `fills ${targets.join(", ") || "nothing yet"}` }, name),
     cell(source ?? "–", "wide"), cell(language ?? "wasm", "wide"),
-    element("td", { class: "mono", title: module ?? "none" }, module?.slice(0, 7) ?? "–"),
+    element("td", { class: "mono wide", title: module ?? "none" }, module?.slice(0, 7) ?? "–"),
     cell(built, failed ? "bad" : ""),
     cell(since.join(", "), "wide"),
   ));
@@ -204,7 +204,7 @@ function show(overview) {
 /** What is on the screen is the truth only as long as news comes. */
 function showConnection() {
   const stale = heardAt === 0 || performance.now() - heardAt > STALE_MS;
-  $("overview").classList.toggle("stale", stale);
+  document.body.classList.toggle("stale", stale);
   $("connection").dataset.is = stale ? "bad" : "good";
   const lost = latest ? `connection lost, this was ${clock(latest.at_ms)}` : "no connection yet";
   text($("connection"), stale ? lost : "live");
