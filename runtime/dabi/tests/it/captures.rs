@@ -1,23 +1,22 @@
 //! The main job on real input: real captures through Kafka into lake and star,
 //! judged by the source's own tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use dabi::lake::{Lake, LakeSettings};
-use dabi_core::debezium::Skip;
 use dabi_core::table::SourceTable;
 use dabi_fixtures::{
     EXCEPTIONS, Exception, ROW, Table, Truth, folder, records, table, tables, topics, unexcused,
 };
-use futures::TryStreamExt as _;
 
 use crate::lake::fixtures::differences_of_fold;
 use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
 use crate::support::kafka::Kafka;
+use crate::support::lake::{doubled, events, manifests, unaccounted};
 use crate::support::{block_on, free_port, guests, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -183,42 +182,13 @@ fn select(clickhouse: &ClickHouse, database: &str, view: &str, columns: &[(&str,
 async fn judge_lake(variant: &str, path: &Path) -> String {
     let lake = Lake::open(&LakeSettings::at(path.to_str().expect("a path of text"))).expect("open the lake");
     let mut failures = String::new();
-    let manifests: Vec<_> = lake.manifests().await.expect("readable").try_collect().await.expect("readable");
+    let manifests = manifests(&lake).await;
     for topic in topics(variant) {
-        let sent = records(variant, &topic).len() as u64;
-        let commits = || manifests.iter().filter_map(|manifest| manifest.topics.get(topic.as_str()));
-        let done: u64 = commits().flat_map(|commit| commit.spans.values()).map(|span| span.offsets()).sum();
-        let skipped: u64 = commits().flat_map(|commit| commit.skipped.values()).sum();
-        let unrecorded: u64 = commits().map(|commit| commit.unrecorded).sum();
-        let dead: u64 = commits().filter_map(|commit| commit.skipped.get(&Skip::DeadLetter)).sum();
-        let spans = manifests.iter().flat_map(|manifest| &manifest.files);
-        let spans = spans.filter_map(|file| file.spans.get(topic.as_str()));
-        let rows: u64 = spans.flat_map(|spans| spans.values()).map(|span| span.rows).sum();
-        if (done, unrecorded, dead, rows + skipped) != (sent, 0, 0, sent) {
-            failures += &format!(
-                "{variant}, lake, {topic}: {sent} records were sent; {done} offsets are done, with {rows} \
-                 rows, {skipped} skipped, {dead} of them dead letters, {unrecorded} unrecorded\n"
-            );
-        }
+        failures += &unaccounted(&manifests, &topic, records(variant, &topic).len() as u64);
     }
     for table in tables() {
-        failures += &once_each(&lake, variant, &table).await;
+        failures += &doubled(&events(&lake, &SourceTable::new("shop", table.name)).await);
         failures += &differences_of_fold(&lake, variant, &table).await;
     }
     failures
-}
-
-/// Events of a table that stand in the lake more than once, a line for all.
-async fn once_each(lake: &Lake, variant: &str, table: &Table) -> String {
-    let name = SourceTable::new("shop", table.name);
-    let batches: Vec<_> =
-        lake.read_table(&name).await.expect("readable").try_collect().await.expect("readable");
-    let mut times: BTreeMap<(String, i32, i64), usize> = BTreeMap::new();
-    for batch in &batches {
-        for offset in batch.offsets().values() {
-            *times.entry((batch.topic().to_string(), batch.partition(), *offset)).or_default() += 1;
-        }
-    }
-    let doubled: Vec<_> = times.iter().filter(|(_, times)| **times > 1).map(|(event, _)| event).collect();
-    if doubled.is_empty() { String::new() } else { format!("{variant}, lake, {name}: twice: {doubled:?}\n") }
 }

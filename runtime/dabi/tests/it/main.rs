@@ -7,6 +7,8 @@
 
 mod capture;
 mod captures;
+mod chain;
+mod deploy;
 mod lake;
 mod page;
 mod real_kafka;

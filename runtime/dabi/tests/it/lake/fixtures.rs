@@ -1,12 +1,10 @@
 //! Real captures through the lake and the fold, against the database.
 
-use dabi_core::change::meta;
 use dabi_core::debezium::Skip;
-use dabi_core::fold::Fold;
-use dabi_fixtures::{EXCEPTIONS, Table, Truth, decode, idle, read, tables, topics, unexcused};
-use futures::StreamExt as _;
+use dabi_fixtures::{EXCEPTIONS, Table, Truth, decode, idle, tables, topics, unexcused};
 
 use super::*;
+use crate::support::lake::{events, folded};
 
 #[tokio::test]
 async fn the_fold_of_the_lake_is_the_database_with_schema() {
@@ -51,17 +49,7 @@ async fn check(variant: &str) {
 /// What differs between the fold of the lake and the database, a line each.
 pub(crate) async fn differences_of_fold(lake: &Lake, variant: &str, table: &Table) -> String {
     let name = SourceTable::new("shop", table.name);
-    let mut fold = Fold::new(name.clone());
-    let mut batches = std::pin::pin!(lake.read_table(&name).await.expect("readable"));
-    while let Some(batch) = batches.next().await {
-        fold.apply(&batch.expect("readable")).expect("in order");
-    }
-    let folded = fold.rows();
-    for batch in &folded {
-        let unfilled = batch.num_rows() - batch.meta(meta::UNAVAILABLE).null_count();
-        assert_eq!(unfilled, 0, "{variant} {}: values that were not sent, nor found", table.name);
-    }
-    let rows: Vec<_> = folded.iter().map(|rows| read(rows, table)).collect();
+    let rows = folded(name.clone(), &events(lake, &name).await, table);
     let differences = Truth::load(table.name).differences(&rows, &table.all_columns());
     let left = unexcused(variant, table.name, &differences, EXCEPTIONS).into_iter().map(ToString::to_string);
     let idle = idle(variant, table.name, &differences, EXCEPTIONS);

@@ -1,6 +1,5 @@
 //! A real ClickHouse engine: the helper process, standing alone.
 
-use std::path::Path;
 use std::process::Command;
 
 use arrow::array::RecordBatch;
@@ -9,7 +8,7 @@ use clickhouse::Client;
 use tempfile::TempDir;
 
 use super::process::Server;
-use super::{block_on, free_port, installed};
+use super::{block_on, free_port, installed, workspace_binary};
 
 /// The engine; ends, and its data with it, on drop.
 pub(crate) struct ClickHouse {
@@ -26,8 +25,7 @@ impl ClickHouse {
     /// Starts an empty engine and waits until it answers.
     pub(crate) fn start() -> Self {
         let library = installed("DABI_CLICKHOUSE_LIB");
-        let helper = Path::new(env!("CARGO_BIN_EXE_dabi")).with_file_name("dabi-clickhouse");
-        assert!(helper.exists(), "{} does not exist: run `make build`", helper.display());
+        let helper = workspace_binary("dabi-clickhouse");
         let dir = TempDir::with_prefix("dabi-clickhouse-").expect("make a folder for ClickHouse");
         std::fs::write(dir.path().join("password"), Self::PASSWORD).expect("write the password's file");
         let address = format!("127.0.0.1:{}", free_port());

@@ -1,4 +1,5 @@
-//! A real Kafka broker: one node, KRaft, its log in a temporary folder.
+//! A real Kafka broker: the one node of the compose stack, its log in a temporary
+//! folder.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tempfile::TempDir;
 
 use super::process::Server;
-use super::{block_on, free_port, installed};
+use super::{block_on, deploy, free_port, installed};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -29,10 +30,10 @@ impl Kafka {
         let libraries = installed("DABI_TEST_KAFKA").join("libs");
         let dir = TempDir::with_prefix("dabi-kafka-").expect("make a folder for Kafka");
         let brokers = format!("127.0.0.1:{}", free_port());
-        configure(dir.path(), &brokers, free_port());
+        format_storage(dir.path());
 
-        let home = dir.path().to_owned();
-        let command = move || broker(&libraries, &home);
+        let (home, listen, controller_port) = (dir.path().to_owned(), brokers.clone(), free_port());
+        let command = move || broker(&libraries, &home, &listen, controller_port);
         let probed = brokers.clone();
         let server = Server::start("kafka", dir.path(), command, move || answers(&probed));
         Self { server, brokers, _dir: dir }
@@ -70,65 +71,37 @@ fn answers(brokers: &str) -> bool {
     probe.client().fetch_metadata(None, PROBE_LIMIT).is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
-/// A JVM that starts fast rather than runs fast in the long term.
-fn broker(libraries: &Path, home: &Path) -> Command {
-    let mut java = Command::new("java");
-    java.args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
-    java.arg("-Dlog4j2.configurationFile=log4j2.properties");
-    java.arg("-cp").arg(libraries.join("*"));
-    java.args(["kafka.Kafka", "server.properties"]);
+fn broker(libraries: &Path, home: &Path, brokers: &str, controller_port: u16) -> Command {
+    let mut java = jvm(libraries);
+    java.arg("kafka.Kafka").arg(deploy("kafka/server.properties"));
+    // What the file says of a container, on this machine.
+    for place in [
+        format!("controller.quorum.voters=1@127.0.0.1:{controller_port}"),
+        format!("listeners=BROKER://{brokers},CONTROLLER://127.0.0.1:{controller_port}"),
+        format!("advertised.listeners=BROKER://{brokers}"),
+        "log.dirs=data".to_owned(),
+    ] {
+        java.args(["--override", &place]);
+    }
     java.current_dir(home);
     java
 }
 
-fn configure(home: &Path, brokers: &str, controller_port: u16) {
-    let write = |name: &str, text: &str| {
-        std::fs::write(home.join(name), text).unwrap_or_else(|error| panic!("write {name}: {error}"));
-    };
-    std::fs::create_dir(home.join("data")).expect("make Kafka's data folder");
-    // All that `kafka-storage format` leaves behind that a broker asks for; a
-    // second JVM for it would double the time to start.
-    write("data/meta.properties", "version=1\ncluster.id=dabi-test-cluster-0001\nnode.id=1\n");
-    write("log4j2.properties", LOGGING);
-    write(
-        "server.properties",
-        &format!(
-            "controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-             listeners=PLAINTEXT://{brokers},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://{brokers}\n\
-             {SETTINGS}"
-        ),
-    );
+/// A JVM that starts fast rather than runs fast in the long term; what it runs
+/// is yet to be said.
+pub(super) fn jvm(libraries: &Path) -> Command {
+    let mut java = Command::new("java");
+    java.args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+    java.arg(format!("-Dlog4j2.configurationFile={}", deploy("kafka/log4j2.properties").display()));
+    java.arg("-cp").arg(libraries.join("*"));
+    java
 }
 
-const SETTINGS: &str = "\
-process.roles=broker,controller
-node.id=1
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
-log.dirs=data
-num.partitions=3
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-message.max.bytes=10485760
-replica.fetch.max.bytes=10485760
-log.retention.ms=-1
-";
-
-const LOGGING: &str = "\
-status = warn
-appender.err.type = Console
-appender.err.name = ERR
-appender.err.target = SYSTEM_ERR
-appender.err.layout.type = PatternLayout
-appender.err.layout.pattern = %d %p %m (%c)%n
-rootLogger.level = warn
-rootLogger.appenderRef.err.ref = ERR
-";
+/// All that `kafka-storage format` leaves behind that a broker asks for; a second
+/// JVM for it would double the time to start.
+fn format_storage(home: &Path) {
+    let data = home.join("data");
+    std::fs::create_dir(&data).expect("make Kafka's data folder");
+    let identity = "version=1\ncluster.id=dabi-test-cluster-0001\nnode.id=1\n";
+    std::fs::write(data.join("meta.properties"), identity).expect("write Kafka's identity");
+}

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use dabi::lake::{Lake, LakeSettings, Secret};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{ClientOptions, Error, ObjectStoreExt, RetryConfig};
@@ -59,6 +60,20 @@ impl Minio {
     /// A client of the bucket.
     pub(crate) fn store(&self) -> AmazonS3 {
         store(&self.endpoint).build().expect("the settings are complete")
+    }
+
+    /// The lake under a prefix of the bucket, for reading.
+    pub(crate) fn lake(&self, prefix: &str) -> Lake {
+        let mut settings = LakeSettings::at(format!("s3://{}/{prefix}", Self::BUCKET));
+        settings.endpoint = Some(self.endpoint.clone());
+        settings.access_key = Some(ACCESS_KEY.to_owned());
+        settings.secret_key = Some(Secret::new(SECRET_KEY));
+        Lake::open(&settings).expect("open the lake")
+    }
+
+    /// Where it listens.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// The variables that make any S3 client of this machine use this server.

@@ -11,18 +11,22 @@
 
 pub(crate) mod browser;
 pub(crate) mod clickhouse;
+pub(crate) mod connect;
+pub(crate) mod credentials;
 pub(crate) mod dabi;
 pub(crate) mod guests;
 pub(crate) mod kafka;
+pub(crate) mod lake;
 pub(crate) mod load;
 pub(crate) mod minio;
 pub(crate) mod orders;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod sample;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -38,6 +42,25 @@ pub(crate) fn installed(variable: &str) -> PathBuf {
     };
     assert!(path.exists(), "{variable}: {} does not exist: run `make setup-tests`", path.display());
     path
+}
+
+/// A binary of another package of the workspace.
+///
+/// # Panics
+/// If it has not been built.
+pub(crate) fn workspace_binary(name: &str) -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_dabi")).with_file_name(name);
+    assert!(binary.exists(), "{} does not exist: run `make build`", binary.display());
+    binary
+}
+
+/// A file of the compose stack: tests run on the same.
+///
+/// # Panics
+/// If there is none.
+pub(crate) fn deploy(path: &str) -> PathBuf {
+    let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(path);
+    file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// Asks `done` again and again until it says so.

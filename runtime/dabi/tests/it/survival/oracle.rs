@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use dabi::lake::{Lake, LakeSettings};
+use dabi::lake::Lake;
 use dabi_core::fold::Fold;
 use dabi_core::table::SourceTable;
 use futures::TryStreamExt;
 
 use super::World;
 use crate::support::block_on;
+use crate::support::lake::manifests;
 use crate::support::load::{Outcome, STAR};
-use crate::support::minio::Minio;
 
 /// Holds star and lake against what the source did.
 pub(super) fn check(world: &World, outcome: &Outcome) {
@@ -19,8 +19,7 @@ pub(super) fn check(world: &World, outcome: &Outcome) {
     let expected = outcome.star();
     assert_eq!(lines(&star), lines(&expected), "the star equals the source");
     assert_eq!(world.clickhouse.query("SELECT count() FROM dabi._dead_letters").trim(), "0");
-    let environment = world.minio.environment().map(|(name, value)| (name, value.to_owned()));
-    block_on(check_lake(&environment, outcome));
+    block_on(check_lake(&world.minio.lake("lake"), outcome));
 }
 
 /// By key, so that a difference is shown and not two texts.
@@ -28,13 +27,7 @@ fn lines(text: &str) -> BTreeSet<&str> {
     text.lines().collect()
 }
 
-async fn check_lake(environment: &[(&str, String)], outcome: &Outcome) {
-    let of = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
-    let mut settings = LakeSettings::at(format!("s3://{}/lake", Minio::BUCKET));
-    settings.endpoint = of("AWS_ENDPOINT");
-    settings.access_key = of("AWS_ACCESS_KEY_ID");
-    settings.secret_key = of("AWS_SECRET_ACCESS_KEY").map(dabi::lake::Secret::new);
-    let lake = Lake::open(&settings).expect("open the lake");
+async fn check_lake(lake: &Lake, outcome: &Outcome) {
     let table = SourceTable::new("shop", "orders");
     let mut fold = Fold::new(table.clone());
     let mut seen = BTreeSet::new();
@@ -48,8 +41,7 @@ async fn check_lake(environment: &[(&str, String)], outcome: &Outcome) {
     assert_eq!(seen.len() as u64, outcome.events, "every change event once in the lake");
     assert_eq!(fold.len(), outcome.orders.len(), "the fold has as many rows as the source");
 
-    let manifests: Vec<_> =
-        lake.manifests().await.expect("list").try_collect().await.expect("read manifests");
+    let manifests = manifests(lake).await;
     let consumed: i64 = manifests
         .last()
         .map(|manifest| manifest.head().position.iter().map(|(_, _, next)| next.0).sum())

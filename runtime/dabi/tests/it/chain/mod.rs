@@ -1,0 +1,192 @@
+//! The real chain: the shop writes to PostgreSQL, Debezium reads its log, Kafka
+//! carries it, dabi brings it to MinIO and ClickHouse; with the very files that the
+//! compose stack mounts.
+
+mod oracle;
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::clickhouse::ClickHouse;
+use crate::support::connect::Connect;
+use crate::support::credentials::credentials;
+use crate::support::dabi::Dabi;
+use crate::support::kafka::Kafka;
+use crate::support::minio::Minio;
+use crate::support::postgres::Postgres;
+use crate::support::process::Process;
+use crate::support::{deploy, guests, wait_until, workspace_binary};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Each a few rows; what a busy shop of this size has in a second.
+const TRANSACTIONS_PER_SECOND: &str = "50";
+/// The prefix of the lake in its bucket, as dabi.toml has it.
+const LAKE: &str = "shop";
+
+/// Everything that stands between a row and a star.
+struct Chain {
+    dabi: Dabi,
+    connect: Connect,
+    kafka: Kafka,
+    minio: Minio,
+    clickhouse: ClickHouse,
+    postgres: Postgres,
+}
+
+#[test]
+fn star_and_lake_equal_postgresql_though_the_connector_is_killed() {
+    let mut chain = Chain::start();
+    let mut shop = chain.open_shop();
+    wait_until("the shop takes orders", LIMIT, || chain.number("SELECT count(*) FROM orders") > 20);
+    // So the snapshot is taken while rows change.
+    chain.connect.register();
+    let mut dabi = chain.dabi.start(&["run"]);
+    wait_until("the star has orders", LIMIT, || chain.star("SELECT count() FROM f_orders") > 20);
+    close(&mut shop);
+    chain.postgres.query("TRUNCATE orders, order_products");
+
+    let mut shop = chain.open_shop();
+    let witness = chain.kill_connect_before_it_notes_what_it_sent();
+    std::thread::sleep(Duration::from_secs(2));
+    chain.connect.server.restart();
+    wait_until("Debezium reads on", LIMIT, || {
+        chain.number("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == 1
+    });
+    close(&mut shop);
+
+    chain.postgres.query(BY_HAND);
+    chain.postgres.query(MARKERS);
+    for (view, key) in oracle::MARKED {
+        let marker = format!("SELECT count() FROM {view} WHERE {key} = {MARKER}");
+        wait_until("the star has every marker", LIMIT, || chain.star(&marker) == 1);
+    }
+    let status = dabi.terminate(LIMIT);
+    assert!(status.success(), "{status}\n{}", dabi.log());
+    let mut rest = chain.dabi.start(&["run", "--until-caught-up"]);
+    let status = rest.wait(LIMIT);
+    assert!(status.success(), "{status}\n{}", rest.log());
+    oracle::check(&chain, witness);
+}
+
+/// The first of the users that are made to be seen in the star.
+const FIRST_WITNESS: i64 = 1_900_000_000;
+/// The key of the last rows.
+const MARKER: i64 = 2_000_000_000;
+
+/// Changes that a shop makes seldom: keys that move, that are swapped, that go and
+/// come back in one transaction; a table that is emptied and filled again.
+const BY_HAND: &str = "
+BEGIN;
+CREATE TEMP TABLE moved ON COMMIT DROP AS SELECT order_id FROM orders ORDER BY order_id LIMIT 20;
+UPDATE order_products SET order_id = order_id + 1000000000 WHERE order_id IN (TABLE moved);
+UPDATE orders SET order_id = order_id + 1000000000 WHERE order_id IN (TABLE moved);
+COMMIT;
+
+BEGIN;
+UPDATE products SET product_id = 0 WHERE product_id = 1;
+UPDATE products SET product_id = 1 WHERE product_id = 2;
+UPDATE products SET product_id = 2 WHERE product_id = 0;
+COMMIT;
+
+BEGIN;
+UPDATE aisles SET aisle_id = 1000 WHERE aisle_id = 1;
+UPDATE aisles SET aisle_id = 1, aisle = aisle || ' again' WHERE aisle_id = 1000;
+COMMIT;
+
+BEGIN;
+CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM order_products ORDER BY order_id, product_id LIMIT 50;
+TRUNCATE order_products;
+INSERT INTO order_products SELECT * FROM kept;
+COMMIT;
+
+DELETE FROM orders WHERE order_id IN (SELECT max(order_id) FROM orders)
+    AND order_id NOT IN (SELECT order_id FROM order_products);
+";
+
+/// The last transaction: a row of each table. The tables that no transform reads
+/// come first, so that what is in the star shows that they are in Kafka too.
+const MARKERS: &str = "
+BEGIN;
+INSERT INTO order_products (order_id, product_id, add_to_cart_order) VALUES (2000000000, 2000000000, 1);
+INSERT INTO departments (department_id, department) VALUES (2000000000, 'marker');
+INSERT INTO aisles (aisle_id, aisle) VALUES (2000000000, 'marker');
+INSERT INTO users (user_id) VALUES (2000000000);
+INSERT INTO products (product_id, product_name, aisle_id, department_id)
+    VALUES (2000000000, 'marker', 2000000000, 2000000000);
+INSERT INTO orders (order_id, user_id, order_date, tip_given) VALUES (2000000000, 2000000000, now(), NULL);
+COMMIT;
+";
+
+impl Chain {
+    fn start() -> Self {
+        let (postgres, kafka) = (Postgres::start(), Kafka::start());
+        let connect = Connect::start(&kafka, &postgres);
+        let (minio, clickhouse) = (Minio::start(), ClickHouse::start());
+        let settings = std::fs::read_to_string(deploy("dabi.toml")).expect("read dabi.toml");
+        let mut dabi = Dabi::new(&settings);
+        dabi.environment(&minio.environment());
+        dabi.environment(&[
+            ("DABI_KAFKA_BROKERS", kafka.brokers()),
+            ("DABI_LAKE_ENDPOINT", minio.endpoint()),
+            ("DABI_WAREHOUSE_URL", clickhouse.url()),
+            ("DABI_WAREHOUSE_PASSWORD", ClickHouse::PASSWORD),
+            ("DABI_WEB_LISTEN", "127.0.0.1:0"),
+        ]);
+        let transforms = dabi.home().join("transforms");
+        std::fs::create_dir(&transforms).expect("make the transforms' folder");
+        for (view, _) in oracle::MARKED {
+            std::fs::write(transforms.join(format!("{view}.wasm")), guests::wasm(view))
+                .expect("write a transform");
+        }
+        Self { dabi, connect, kafka, minio, clickhouse, postgres }
+    }
+
+    /// Customers come in; a shop that was closed goes on with what it has.
+    fn open_shop(&self) -> Process {
+        let mut shop = Command::new(workspace_binary("dabi-shop"));
+        let url = format!(
+            "postgres://shop:{}@127.0.0.1:{}/{}",
+            credentials()["SHOP_PASSWORD"],
+            self.postgres.port(),
+            Postgres::DATABASE
+        );
+        shop.args(["sql", "--url", &url, "--rate", TRANSACTIONS_PER_SECOND]);
+        Process::start("shop", shop, self.dabi.home())
+    }
+
+    /// Kills Connect when it has sent an event and has not noted yet that it did:
+    /// it will send it again. Gives the user whose event that is.
+    fn kill_connect_before_it_notes_what_it_sent(&mut self) -> i64 {
+        let mut witness = FIRST_WITNESS;
+        loop {
+            let sent = self.number(&format!(
+                "INSERT INTO users (user_id) VALUES ({witness}); SELECT pg_current_wal_lsn() - '0/0'"
+            ));
+            let arrived = format!("SELECT count() FROM dim_users WHERE user_id = {witness}");
+            wait_until("the witness is in the star", LIMIT, || self.star(&arrived) == 1);
+            self.connect.server.pause();
+            let noted = self.number("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots");
+            if noted < sent {
+                self.connect.server.kill();
+                return witness;
+            }
+            self.connect.server.resume();
+            witness += 1;
+        }
+    }
+
+    fn number(&self, query: &str) -> i64 {
+        let answer = self.postgres.query(query);
+        answer.trim().parse().unwrap_or_else(|_| panic!("{query}: {answer:?} is no number"))
+    }
+
+    fn star(&self, query: &str) -> i64 {
+        let answer = self.clickhouse.query(&query.replace("FROM ", "FROM dabi."));
+        answer.trim().parse().unwrap_or_else(|_| panic!("{query}: {answer:?} is no number"))
+    }
+}
+
+fn close(shop: &mut Process) {
+    let status = shop.terminate(LIMIT);
+    assert!(status.success(), "{status}\n{}", shop.log());
+}
