@@ -10,7 +10,7 @@ use dabi::warehouse::embedded;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::support::{deploy, installed};
+use crate::support::{deploy, installed, read};
 
 /// The compose file as Docker understands it: paths absolute, variables put in.
 struct Compose(Map<String, Value>);
@@ -66,10 +66,6 @@ impl Compose {
 
 fn root() -> PathBuf {
     deploy("..")
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
 }
 
 /// What `pattern`'s one group finds.
@@ -195,9 +191,6 @@ fn dabi_accepts_its_settings_and_its_bucket_is_made() {
         dabi::config::load(Some(&deploy("dabi.toml")), compose.environment("dabi")).expect("settings");
     let bucket =
         settings.lake.url.strip_prefix("s3://").and_then(|url| url.split('/').next()).expect("in S3");
-    let made = found(r"mc mb --ignore-existing minio/(\S+)", &compose.told("bucket"))
-        .into_iter()
-        .next()
-        .map(str::to_owned);
+    let made = found(r"mc mb --ignore-existing minio/(\S+)", &compose.told("bucket")).into_iter().next();
     assert_eq!(made.as_deref(), Some(bucket));
 }

@@ -15,7 +15,7 @@ use crate::support::kafka::Kafka;
 use crate::support::minio::Minio;
 use crate::support::postgres::Postgres;
 use crate::support::process::Process;
-use crate::support::{deploy, guests, wait_until, workspace_binary};
+use crate::support::{deploy, guests, read, wait_until, workspace_binary};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Each a few rows; what a busy shop of this size has in a second.
@@ -122,7 +122,7 @@ impl Chain {
         let (postgres, kafka) = (Postgres::start(), Kafka::start());
         let connect = Connect::start(&kafka, &postgres);
         let (minio, clickhouse) = (Minio::start(), ClickHouse::start());
-        let settings = std::fs::read_to_string(deploy("dabi.toml")).expect("read dabi.toml");
+        let settings = read(&deploy("dabi.toml"));
         let mut dabi = Dabi::new(&settings);
         dabi.environment(&minio.environment());
         dabi.environment(&[
@@ -144,13 +144,9 @@ impl Chain {
     /// Customers come in; a shop that was closed goes on with what it has.
     fn open_shop(&self) -> Process {
         let mut shop = Command::new(workspace_binary("dabi-shop"));
-        let url = format!(
-            "postgres://shop:{}@127.0.0.1:{}/{}",
-            credentials()["SHOP_PASSWORD"],
-            self.postgres.port(),
-            Postgres::DATABASE
-        );
-        shop.args(["sql", "--url", &url, "--rate", TRANSACTIONS_PER_SECOND]);
+        let here = format!("@127.0.0.1:{}/", self.postgres.port());
+        let url = credentials()["DABI_SHOP_URL"].replace("@postgres:5432/", &here);
+        shop.env("DABI_SHOP_URL", url).args(["sql", "--rate", TRANSACTIONS_PER_SECOND]);
         Process::start("shop", shop, self.dabi.home())
     }
 

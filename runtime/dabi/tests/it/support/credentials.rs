@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::deploy;
+use super::{deploy, read};
 
 /// The variables of `deploy/local.env`, one in another's value (`${…}`) put in.
 pub(crate) fn credentials() -> BTreeMap<String, String> {
-    let file = std::fs::read_to_string(deploy("local.env")).expect("read local.env");
+    let file = read(&deploy("local.env"));
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     for line in file.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (name, value) =

@@ -63,6 +63,14 @@ pub(crate) fn deploy(path: &str) -> PathBuf {
     file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
+/// The text of a file.
+///
+/// # Panics
+/// If it cannot be read.
+pub(crate) fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+}
+
 /// Asks `done` again and again until it says so.
 ///
 /// # Panics

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::credentials::credentials;
 use super::process::Server;
-use super::{deploy, free_port, installed};
+use super::{deploy, free_port, installed, read};
 
 /// The server; ends, and its data with it, on drop.
 pub(crate) struct Postgres {
@@ -33,11 +33,15 @@ impl Postgres {
         let dir = TempDir::with_prefix("dabi-postgres-").expect("make a folder for PostgreSQL");
         let user = User::for_servers();
         user.own(dir.path());
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap_or_else(|error| panic!("write {name}: {error}"));
+            user.own(&path);
+        };
+        write("password", &credentials()["POSTGRES_PASSWORD"]);
+        // A copy, for the server's user may not read where this repository is.
+        write("postgresql.conf", &read(&deploy("postgres/postgresql.conf")));
         make_cluster(&programs, dir.path(), user);
-        // Copied, for the server's user may not read where this repository is.
-        let settings = dir.path().join("postgresql.conf");
-        std::fs::copy(deploy("postgres/postgresql.conf"), &settings).expect("copy postgresql.conf");
-        user.own(&settings);
 
         let port = free_port();
         let (bin, home) = (programs.clone(), dir.path().to_owned());
@@ -57,14 +61,13 @@ impl Postgres {
         let (bin, home) = (programs.clone(), dir.path().to_owned());
         let ready = move || {
             let mut probe = Command::new(bin.join("pg_isready"));
-            probe.arg("--quiet").arg("--host").arg(&home).args(["--port", &port.to_string()]);
+            probe.args(["--quiet", "--username=postgres", "--dbname=postgres"]).arg("--host").arg(&home).args(["--port", &port.to_string()]);
             probe.status().expect("start pg_isready").success()
         };
         let server = Server::start("postgres", dir.path(), command, ready);
         let postgres = Self { _server: server, programs, port, dir };
-        postgres.run("postgres", format!("CREATE DATABASE {}", Self::DATABASE).as_bytes());
-        let init = std::fs::read(deploy("postgres/init.sql")).expect("read init.sql");
-        postgres.run(Self::DATABASE, &init);
+        postgres.run("postgres", &format!("CREATE DATABASE {}", Self::DATABASE));
+        postgres.query(&read(&deploy("postgres/init.sql")));
         postgres
     }
 
@@ -80,10 +83,10 @@ impl Postgres {
     /// # Panics
     /// If one fails.
     pub(crate) fn query(&self, statements: &str) -> String {
-        self.run(Self::DATABASE, statements.as_bytes())
+        self.run(Self::DATABASE, statements)
     }
 
-    fn run(&self, database: &str, script: &[u8]) -> String {
+    fn run(&self, database: &str, script: &str) -> String {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.arg("--host").arg(self.dir.path()).args(["--port", &self.port.to_string()]);
         psql.args(["--username", "postgres", "--dbname", database]);
@@ -108,7 +111,7 @@ impl User {
         let id = |of: &str| {
             let mut id = Command::new("id");
             id.args([of, "postgres"]);
-            let number = text(&fed(id, b""), "id");
+            let number = text(&fed(id, ""), "id");
             number.trim().parse().expect("id prints a number")
         };
         Self::Other { uid: id("--user"), gid: id("--group") }
@@ -135,9 +138,8 @@ impl User {
 fn make_cluster(programs: &Path, dir: &Path, user: User) {
     let mut initdb = user.command(&programs.join("initdb"), dir);
     initdb.args(["-D", "data", "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]);
-    initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--pwfile=/dev/stdin"]);
-    let passwords = credentials();
-    text(&fed(initdb, passwords["POSTGRES_PASSWORD"].as_bytes()), "initdb");
+    initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--pwfile=password"]);
+    text(&fed(initdb, ""), "initdb");
 }
 
 fn setting(name: &str, value: impl Display) -> String {
@@ -145,13 +147,13 @@ fn setting(name: &str, value: impl Display) -> String {
 }
 
 /// The end of a command that reads `input`.
-fn fed(mut command: Command, input: &[u8]) -> Output {
+fn fed(mut command: Command, input: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
     std::thread::scope(|scope| {
         // One that fails early does not read all of it.
-        scope.spawn(move || drop(stdin.write_all(input)));
+        scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
         child.wait_with_output().expect("it ends")
     })
 }
