@@ -7,7 +7,7 @@
 //! refused row has written nothing.
 
 use crate::bindings::types::Output;
-use crate::declare::StarTable;
+use crate::declare::Filled;
 use crate::row::{RowError, StarRow};
 
 /// Rows of one star table: one, perhaps one, or several.
@@ -19,6 +19,8 @@ use crate::row::{RowError, StarRow};
 pub trait Rows {
     /// The star row.
     type Star: StarRow;
+    /// Can there be more than one?
+    const SEVERAL: bool;
 
     /// Appends the rows, which come from row `origin` of the batch.
     fn write_to(self, origin: u32, sink: &mut Sink<Self::Star>);
@@ -42,6 +44,7 @@ impl<S: StarRow> Sink<S> {
 
 impl<S: StarRow> Rows for S {
     type Star = S;
+    const SEVERAL: bool = false;
 
     #[inline(always)]
     fn write_to(self, origin: u32, sink: &mut Sink<S>) {
@@ -52,6 +55,7 @@ impl<S: StarRow> Rows for S {
 
 impl<R: Rows> Rows for Option<R> {
     type Star = R::Star;
+    const SEVERAL: bool = R::SEVERAL;
 
     #[inline(always)]
     fn write_to(self, origin: u32, sink: &mut Sink<R::Star>) {
@@ -63,6 +67,7 @@ impl<R: Rows> Rows for Option<R> {
 
 impl<R: Rows> Rows for Vec<R> {
     type Star = R::Star;
+    const SEVERAL: bool = true;
 
     fn write_to(self, origin: u32, sink: &mut Sink<R::Star>) {
         for rows in self {
@@ -73,6 +78,7 @@ impl<R: Rows> Rows for Vec<R> {
 
 impl<R: Rows, const N: usize> Rows for [R; N] {
     type Star = R::Star;
+    const SEVERAL: bool = N > 1 || R::SEVERAL;
 
     fn write_to(self, origin: u32, sink: &mut Sink<R::Star>) {
         for rows in self {
@@ -91,7 +97,7 @@ impl<R: Rows, const N: usize> Rows for [R; N] {
 )]
 pub trait Answer {
     /// The star tables that it fills, in their order.
-    const TABLES: &'static [StarTable];
+    const TABLES: &'static [Filled];
     /// The rows so far.
     type Sinks;
 
@@ -109,7 +115,7 @@ pub trait Answer {
 }
 
 impl<R: Rows> Answer for R {
-    const TABLES: &'static [StarTable] = &[<R::Star as StarRow>::TABLE];
+    const TABLES: &'static [Filled] = &[Filled::by::<R>()];
     type Sinks = Sink<R::Star>;
 
     fn sinks(rows: usize) -> Self::Sinks {
@@ -128,7 +134,7 @@ impl<R: Rows> Answer for R {
 }
 
 impl<A: Answer, E: Into<RowError>> Answer for Result<A, E> {
-    const TABLES: &'static [StarTable] = A::TABLES;
+    const TABLES: &'static [Filled] = A::TABLES;
     type Sinks = A::Sinks;
 
     fn sinks(rows: usize) -> Self::Sinks {
@@ -148,7 +154,7 @@ impl<A: Answer, E: Into<RowError>> Answer for Result<A, E> {
 macro_rules! several_tables {
     ($($rows:ident $position:tt),*) => {
         impl<$($rows: Rows),*> Answer for ($($rows,)*) {
-            const TABLES: &'static [StarTable] = &[$(<$rows::Star as StarRow>::TABLE),*];
+            const TABLES: &'static [Filled] = &[$(Filled::by::<$rows>()),*];
             type Sinks = ($(Sink<$rows::Star>,)*);
 
             fn sinks(rows: usize) -> Self::Sinks {
@@ -167,7 +173,7 @@ macro_rules! several_tables {
         }
 
         impl<$($rows: Rows),*> Answer for Option<($($rows,)*)> {
-            const TABLES: &'static [StarTable] = <($($rows,)*)>::TABLES;
+            const TABLES: &'static [Filled] = <($($rows,)*)>::TABLES;
             type Sinks = <($($rows,)*) as Answer>::Sinks;
 
             fn sinks(rows: usize) -> Self::Sinks {

@@ -4,11 +4,11 @@
 mod check;
 mod message;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Rows};
 use crate::bindings::types::{self, ColumnSource, Spec, Target, TargetColumn};
 use crate::data_type::DataType;
 use crate::lookup::LookupField;
-use crate::row::SourceRow;
+use crate::row::{SourceRow, StarRow};
 
 use check::{Place, place};
 pub use check::{check, check_as_of, check_lookup};
@@ -70,6 +70,23 @@ pub struct StarTable {
     pub columns: &'static [StarColumn],
     /// `order`, `partition`, `ttl`, `comment`
     pub options: Options,
+}
+
+/// A table that an answer fills.
+#[derive(Clone, Copy, Debug)]
+pub struct Filled {
+    /// The table.
+    pub table: StarTable,
+    /// Can one source row give several rows of it?
+    pub several: bool,
+}
+
+impl Filled {
+    /// The table of the rows `R`.
+    #[must_use]
+    pub const fn by<R: Rows>() -> Self {
+        Self { table: R::Star::TABLE, several: R::SEVERAL }
+    }
 }
 
 /// How a table keeps rows.
@@ -178,14 +195,14 @@ pub(crate) fn spec<R: SourceRow<'static>, A: Answer>(name: &str, version: &str) 
     inputs.add_lookups(R::LOOKUPS, None);
     // Positions count through all lookups, so they are known only once every
     // table has asked for what it passes on.
-    for column in A::TABLES.iter().flat_map(|table| table.columns) {
+    for column in A::TABLES.iter().flat_map(|filled| filled.table.columns) {
         inputs.ask_for::<R>(column);
     }
     Spec {
         name: name.into(),
         version: version.into(),
         source: R::TABLE.into(),
-        targets: A::TABLES.iter().map(|table| target::<R>(table, &inputs)).collect(),
+        targets: A::TABLES.iter().map(|filled| target::<R>(&filled.table, &inputs)).collect(),
         columns: inputs.columns,
         lookups: inputs.lookups,
         options: options(&[("sdk", concat!("rust ", env!("CARGO_PKG_VERSION")))]),

@@ -2,7 +2,7 @@
 //! compiled: each difference is a compile error that says what to write.
 
 use super::message::{Message, same_text};
-use super::{InputColumn, Kind, Lookup, Source, StarColumn, StarTable};
+use super::{Filled, InputColumn, Kind, Lookup, Source, StarColumn, StarTable};
 use crate::answer::Answer;
 use crate::lookup::LookupField;
 use crate::row::SourceRow;
@@ -78,9 +78,10 @@ const fn find(lookups: &'static [Lookup], name: &str) -> Option<&'static Lookup>
 pub const fn check<'a, R: SourceRow<'a>, A: Answer>() {
     let mut index = 0;
     while index < A::TABLES.len() {
-        let table = &A::TABLES[index];
+        let table = &A::TABLES[index].table;
         let earlier = A::TABLES.split_at(index).0;
         check_distinct(table, earlier);
+        check_one_version(&A::TABLES[index]);
         check_history(table, R::LOOKUPS);
         check_columns::<R>(table, earlier);
         index += 1;
@@ -88,10 +89,10 @@ pub const fn check<'a, R: SourceRow<'a>, A: Answer>() {
 }
 
 #[track_caller]
-const fn check_distinct(table: &StarTable, earlier: &[StarTable]) {
+const fn check_distinct(table: &StarTable, earlier: &[Filled]) {
     let mut index = 0;
     while index < earlier.len() {
-        if same_text(earlier[index].name, table.name) {
+        if same_text(earlier[index].table.name, table.name) {
             Message::new()
                 .text(table.name)
                 .text(" stands twice in what the transform returns: return one Vec of its rows")
@@ -102,7 +103,7 @@ const fn check_distinct(table: &StarTable, earlier: &[StarTable]) {
 }
 
 #[track_caller]
-const fn check_columns<'a, R: SourceRow<'a>>(table: &StarTable, earlier: &[StarTable]) {
+const fn check_columns<'a, R: SourceRow<'a>>(table: &StarTable, earlier: &[Filled]) {
     let mut index = 0;
     while index < table.columns.len() {
         let column = &table.columns[index];
@@ -117,7 +118,7 @@ const fn check_columns<'a, R: SourceRow<'a>>(table: &StarTable, earlier: &[StarT
             check_agreement(table.name, column, from, table.columns.split_at(index).0);
             let mut other = 0;
             while other < earlier.len() {
-                check_agreement(table.name, column, from, earlier[other].columns);
+                check_agreement(table.name, column, from, earlier[other].table.columns);
                 other += 1;
             }
         }
@@ -191,6 +192,16 @@ const fn passes_on(table: &str, column: &StarColumn, from: &str) -> Message {
         .text(from)
         .text(" as ")
         .data_type(column.data_type, column.nullable)
+}
+
+#[track_caller]
+const fn check_one_version(filled: &Filled) {
+    if matches!(filled.table.kind, Kind::Scd2) && filled.several {
+        Message::new()
+            .text(filled.table.name)
+            .text(" keeps the versions of a source row, so one source row gives one row of it or none, and not a Vec")
+            .panic();
+    }
 }
 
 #[track_caller]

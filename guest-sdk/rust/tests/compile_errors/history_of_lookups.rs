@@ -64,4 +64,9 @@ fn change(_: Product) -> Option<Change> {
     None
 }
 
+#[dabi_sdk::transform]
+fn several(_: Product) -> Vec<ComputedKey> {
+    Vec::new()
+}
+
 fn main() {}

@@ -18,9 +18,10 @@
 //! `2024-02-29 13:14:15.123456`, a uuid in lower case.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, UInt64Array};
-use arrow::datatypes::{DataType as Arrow, TimeUnit};
+use arrow::datatypes::{DataType as Arrow, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use xxhash_rust::xxh3::xxh3_64;
@@ -43,6 +44,7 @@ pub fn version_keys(
     key: &[ArrayRef],
     valid_from: &TimestampMicrosecondArray,
 ) -> Result<UInt64Array, Unversionable> {
+    let key: Vec<ArrayRef> = key.iter().map(without_zone).collect();
     let texts = key.iter().map(Text::of).collect::<Result<Vec<_>, _>>()?;
     let mut bytes = String::new();
     let hash = |(row, from_us): (usize, &i64)| {
@@ -58,6 +60,14 @@ pub fn version_keys(
     Ok(UInt64Array::from(hashes?))
 }
 
+/// A time in UTC without saying so: the same number, and no zone in its text.
+fn without_zone(column: &ArrayRef) -> ArrayRef {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)),
+        None => Arc::clone(column),
+    }
+}
+
 /// A column, ready to be written as ClickHouse would.
 enum Text<'a> {
     Uuid(&'a arrow::array::FixedSizeBinaryArray),
@@ -67,9 +77,7 @@ enum Text<'a> {
 
 impl<'a> Text<'a> {
     fn of(column: &'a ArrayRef) -> Result<Self, ArrowError> {
-        let options = FormatOptions::new().with_timestamp_format(Some(TIME_FORMAT));
-        // The same number either way; a zone would be shown.
-        let options = options.with_timestamp_tz_format(Some(TIME_FORMAT)).with_display_error(false);
+        let options = FormatOptions::new().with_timestamp_format(Some(TIME_FORMAT)).with_display_error(false);
         let formatter = || ArrayFormatter::try_new(column, &options);
         match column.data_type() {
             Arrow::FixedSizeBinary(16) => Ok(Self::Uuid(column.as_fixed_size_binary())),
@@ -81,7 +89,7 @@ impl<'a> Text<'a> {
             | Arrow::UInt64
             | Arrow::Utf8
             | Arrow::Date32
-            | Arrow::Timestamp(TimeUnit::Microsecond, _) => Ok(Self::Plain(formatter()?)),
+            | Arrow::Timestamp(TimeUnit::Microsecond, None) => Ok(Self::Plain(formatter()?)),
             other => Err(ArrowError::CastError(format!("{other} has no one text"))),
         }
     }
@@ -112,8 +120,6 @@ impl<'a> Text<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Decimal64Array, FixedSizeBinaryArray, Int64Array, StringArray};
 
     use super::*;
@@ -137,6 +143,11 @@ mod tests {
         let uuid = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10";
         let uuid: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([uuid].iter()).unwrap());
         assert_eq!(keys(&[uuid], &[-1]), [xxh3_64(b"01234567-89ab-cdef-fedc-ba9876543210\x00-1")]);
+        for zone in [None, Some("UTC")] {
+            let time = TimestampMicrosecondArray::from(vec![1_709_212_455_123_456]).with_timezone_opt(zone);
+            let expected = xxh3_64(b"2024-02-29 13:14:15.123456\x000");
+            assert_eq!(keys(&[Arc::new(time)], &[0]), [expected]);
+        }
         let price = Decimal64Array::from(vec![150, 100, -5]).with_precision_and_scale(12, 2).unwrap();
         let expected = [&b"1.5\x000"[..], b"1\x000", b"-0.05\x000"].map(xxh3_64);
         assert_eq!(keys(&[Arc::new(price)], &[0; 3]), expected);

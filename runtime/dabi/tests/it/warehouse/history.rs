@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal64Array, FixedSizeBinaryArray, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray, UInt8Array, UInt64Array, new_null_array,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Decimal64Array, FixedSizeBinaryArray, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray, UInt8Array, UInt64Array, new_null_array,
 };
 use arrow::compute::cast;
+use arrow::datatypes::{DataType as Arrow, TimestampMicrosecondType};
 use dabi_core::data_type::DataType;
 use dabi_core::spec::{Options, Spec, Target, TargetKind};
 use dabi_core::star::{TargetTable, version_keys};
@@ -63,8 +64,15 @@ fn rows(table: &TargetTable, added: Vec<ArrayRef>) -> RecordBatch {
     for hidden in schema.fields().iter().skip(columns.len()) {
         columns.push(new_null_array(hidden.data_type(), 3));
     }
-    let as_sent = columns.iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()));
-    RecordBatch::try_new(Arc::clone(&schema), as_sent.collect::<Result<_, _>>().unwrap()).unwrap()
+    let sent = columns.iter().zip(schema.fields()).map(|(column, field)| as_sent(column, field.data_type()));
+    RecordBatch::try_new(Arc::clone(&schema), sent.collect()).unwrap()
+}
+
+fn as_sent(column: &ArrayRef, data_type: &Arrow) -> ArrayRef {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Arc::new(times.clone().with_timezone("UTC")),
+        None => cast(column, data_type).unwrap(),
+    }
 }
 
 #[test]
