@@ -190,8 +190,10 @@ struct Inputs {
 
 /// `describe()` of a transform from `R` to `A`.
 pub(crate) fn spec<R: SourceRow<'static>, A: Answer>(name: &str, version: &str) -> Spec {
-    let mut inputs =
-        Inputs { columns: R::COLUMNS.iter().map(InputColumn::to_wit).collect(), lookups: Vec::new() };
+    let mut inputs = Inputs {
+        columns: R::COLUMNS.iter().copied().map(InputColumn::to_wit).collect(),
+        lookups: Vec::new(),
+    };
     inputs.add_lookups(R::LOOKUPS, None);
     // Positions count through all lookups, so they are known only once every
     // table has asked for what it passes on.
@@ -210,7 +212,7 @@ pub(crate) fn spec<R: SourceRow<'static>, A: Answer>(name: &str, version: &str) 
 }
 
 impl InputColumn {
-    fn to_wit(&self) -> types::InputColumn {
+    fn to_wit(self) -> types::InputColumn {
         types::InputColumn {
             name: self.name.into(),
             type_: self.data_type.to_wit(),
@@ -237,7 +239,7 @@ impl Inputs {
                 table: lookup.table.into(),
                 key: lookup.key.iter().map(|column| (*column).into()).collect(),
                 on: lookup.on.iter().map(on).collect(),
-                columns: lookup.columns.iter().map(InputColumn::to_wit).collect(),
+                columns: lookup.columns.iter().copied().map(InputColumn::to_wit).collect(),
                 missing: lookup.missing.to_wit(),
             });
             self.add_lookups(lookup.lookups, Some(&name));

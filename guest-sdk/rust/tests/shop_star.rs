@@ -56,7 +56,7 @@ mod dim_products {
     #[derive(SourceRow)]
     #[source(table = "public.departments")]
     pub(crate) struct Department<'a> {
-        #[allow(dead_code, reason = "tells a department that is missing from one without a name")]
+        #[expect(dead_code, reason = "tells a department that is missing from one without a name")]
         pub(crate) department_id: i32,
         pub(crate) department: Option<&'a str>,
     }
