@@ -140,6 +140,6 @@ impl State for MapState {
     fn size(&self) -> StateSize {
         let entries = self.values.values().map(BTreeMap::len).sum::<usize>();
         let members = self.groups.values().flat_map(BTreeMap::values).map(BTreeSet::len).sum::<usize>();
-        StateSize { entries: entries as u64, members: members as u64, ..StateSize::default() }
+        StateSize { entries: Some(entries as u64), members: Some(members as u64), ..StateSize::default() }
     }
 }

@@ -81,6 +81,15 @@ impl Meta {
         serde_json::from_slice(bytes)
     }
 
+    /// Moves to `position`, but back nowhere: what is read again is skipped.
+    pub(super) fn advance(&mut self, position: &Position) {
+        for (topic, partition, next) in position.iter() {
+            if self.position.get(topic, partition).is_none_or(|done| done < next) {
+                self.position.set(topic, partition, next);
+            }
+        }
+    }
+
     /// Begins a sweep, anew if it was under way.
     pub(super) fn sweep(&mut self, over: Swept) {
         self.sweeps.retain(|sweep| sweep.over != over);

@@ -151,7 +151,8 @@ pub struct Progress {
 }
 
 impl Engine {
-    /// An engine for `transforms` over a store that stands at `committed`.
+    /// An engine for `transforms` over a store that stands at `committed`. They
+    /// come in the order of their names, so that a store is known again.
     ///
     /// # Errors
     /// If the transforms' declarations do not fit together.
@@ -236,7 +237,7 @@ impl Engine {
         };
         let batches: Vec<ChangeBatch> = events.batches.iter().filter_map(new).collect();
         let rows: usize = batches.iter().map(ChangeBatch::num_rows).sum();
-        self.meta.position.merge(events.position);
+        self.meta.advance(events.position);
         self.learn(&batches)?;
         let mut work = EpochWork::new(events, self.settings.page_rows.max(rows));
         work.report.events = rows as u64;

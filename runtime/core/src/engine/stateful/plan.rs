@@ -133,6 +133,12 @@ impl Plan {
     /// # Errors
     /// If the declarations do not fit together.
     pub(super) fn new(transforms: &[StatefulTransform]) -> Result<Self, InvalidPlan> {
+        if let Some(pair) = transforms.windows(2).find(|pair| pair[0].spec.name >= pair[1].spec.name) {
+            return Err(InvalidPlan {
+                transform: pair[1].spec.name.clone(),
+                fault: format!("it comes after {}; names differ, and are in order", pair[0].spec.name),
+            });
+        }
         let mut spaces = Spaces::default();
         let jobs = spaces.add(format!("jobs, format {FORMAT}"));
         let mut relations = Relations::default();
