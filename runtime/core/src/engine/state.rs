@@ -100,10 +100,10 @@ pub struct Members {
 /// How much a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateSize {
-    /// Keys with a value.
-    pub entries: u64,
-    /// Pairs of group and member.
-    pub members: u64,
+    /// Keys with a value; `None` where to count them would take a read for each write.
+    pub entries: Option<u64>,
+    /// Pairs of group and member; `None` as with entries.
+    pub members: Option<u64>,
     /// Memory, bytes.
     pub memory_bytes: u64,
     /// Files, bytes.
@@ -148,10 +148,13 @@ pub trait State: Send + Sync {
         limit: usize,
     ) -> Result<BinaryArray, StateError>;
 
-    /// Up to `limit` keys of a space that have a value, ascending, from the
-    /// first that is greater than `after`. For work over a whole table, page by
-    /// page while commits go on; a key that is put or removed meanwhile may be
-    /// given or not.
+    /// Up to `limit` keys of a space that have a value, from the first that
+    /// follows `after`. The order is the store's own, and total over all keys
+    /// that could be: it stays the same as long as the store lives, restarts
+    /// included, and `after` need not be there any more. For work over a whole
+    /// table, page by page while commits go on: a key that is there throughout
+    /// is given exactly once, one that is put or removed meanwhile may be given
+    /// or not.
     ///
     /// # Errors
     /// As [`State::read`].
@@ -163,9 +166,9 @@ pub trait State: Send + Sync {
     /// If it is not known to be durable; then the store takes no more commits.
     fn commit(&mut self, commit: &Commit) -> Result<(), StateError>;
 
-    /// The warehouse has everything up to `epoch` of the current term and all of
-    /// lower terms: their outboxes are dropped (lazily: after a crash some may
-    /// come back).
+    /// The warehouse has everything up to `epoch` of the term of the last commit
+    /// and all of lower terms: their outboxes are dropped (lazily: after a crash
+    /// some may come back).
     ///
     /// # Errors
     /// As [`State::read`].
