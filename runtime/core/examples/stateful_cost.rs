@@ -55,7 +55,13 @@ impl State for Timed {
     fn members(&self, space: Space, groups: &BinaryArray, limit: usize) -> Result<Members, StateError> {
         self.time(|| self.state.members(space, groups, limit))
     }
-    fn page(&self, space: Space, group: &[u8], after: Option<&[u8]>, limit: usize) -> Result<BinaryArray, StateError> {
+    fn page(
+        &self,
+        space: Space,
+        group: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<BinaryArray, StateError> {
         self.time(|| self.state.page(space, group, after, limit))
     }
     fn keys(&self, space: Space, after: Option<&[u8]>, limit: usize) -> Result<BinaryArray, StateError> {
@@ -224,7 +230,8 @@ fn report(what: &str, rows: i64, engine: Duration) {
 
 fn main() {
     let rows: i64 = std::env::args().nth(1).and_then(|rows| rows.parse().ok()).unwrap_or(200_000);
-    let opened = Engine::open(&[f_order_lines()], Settings::default(), None).expect("a declaration that fits");
+    let opened =
+        Engine::open(&[f_order_lines()], Settings::default(), None).expect("a declaration that fits");
     let Opened::Ready(engine) = opened else { unreachable!("a new store") };
     let mut run = Run { engine, store: Timed::default(), epoch: 0, offsets: [0; 2] };
     // A stride that is prime to the number of rows spreads epochs over all keys.
