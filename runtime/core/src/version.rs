@@ -47,7 +47,7 @@ impl fmt::Display for Epoch {
 }
 
 /// What stands in `_version`: term (24 bits) ‖ epoch (40 bits).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
 impl Version {
@@ -61,6 +61,18 @@ impl Version {
         assert!(term <= Term::MAX && epoch <= Epoch::MAX, "version counters exhausted");
         Self(u64::from(term.0) << 40 | epoch.0)
     }
+
+    /// The term in it.
+    #[must_use]
+    pub fn term(self) -> Term {
+        Term(u32::try_from(self.0 >> 40).expect("24 bits are left"))
+    }
+
+    /// The epoch in it.
+    #[must_use]
+    pub fn epoch(self) -> Epoch {
+        Epoch(self.0 & Epoch::MAX.0)
+    }
 }
 
 #[cfg(test)]
@@ -72,5 +84,6 @@ mod tests {
         let last_of_old = Version::new(Term(6), Epoch::MAX);
         let first_of_new = Version::new(Term(7), Epoch(1));
         assert!(first_of_new > last_of_old);
+        assert_eq!((last_of_old.term(), last_of_old.epoch()), (Term(6), Epoch::MAX));
     }
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::lake::LakeSettings;
 use crate::pipeline::Limits;
 use crate::source::KafkaSettings;
+use crate::state::StateSettings;
 use crate::transform::TransformSettings;
 use crate::warehouse::WarehouseSettings;
 use crate::web::WebSettings;
@@ -37,6 +38,9 @@ pub struct Settings {
     /// The days of the built-in table `dabi.calendar`.
     #[serde(default)]
     pub calendar: calendar::Span,
+    /// Where the engine's state is kept.
+    #[serde(default)]
+    pub state: StateSettings,
     /// Bounds on memory, batches and time.
     #[serde(default)]
     pub limits: Limits,
@@ -53,7 +57,8 @@ fn default_pipeline() -> String {
 pub const DEFAULT_FILE: &str = "dabi.toml";
 
 const ENV_PREFIX: &str = "DABI_";
-const SECTIONS: [&str; 7] = ["kafka", "lake", "warehouse", "transforms", "calendar", "limits", "web"];
+const SECTIONS: [&str; 8] =
+    ["kafka", "lake", "warehouse", "transforms", "calendar", "state", "limits", "web"];
 
 /// Why settings could not be had.
 #[derive(Debug, thiserror::Error)]

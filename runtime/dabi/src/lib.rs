@@ -12,6 +12,7 @@ pub mod lake;
 pub mod overview;
 pub mod pipeline;
 pub mod source;
+pub mod state;
 pub mod telemetry;
 pub mod transform;
 pub mod warehouse;

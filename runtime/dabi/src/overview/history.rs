@@ -46,13 +46,7 @@ pub(super) struct History {
 
 impl History {
     /// Notes one second and gives its sample.
-    pub(super) fn push(
-        &mut self,
-        at_ms: u64,
-        events_per_s: f64,
-        lag: u64,
-        latencies: Latencies,
-    ) -> Sample {
+    pub(super) fn push(&mut self, at_ms: u64, events_per_s: f64, lag: u64, latencies: Latencies) -> Sample {
         let sample = Sample { at_ms, events_per_s, lag, latency: LatencyPair::of(&latencies) };
         add(&mut self.all, &latencies);
         push_within(&mut self.window, latencies, LATENCY_WINDOW);

@@ -74,15 +74,7 @@ struct Scribe {
 impl Scribe {
     fn new(about: About, metrics: Metrics, status: Status, seen: watch::Receiver<Seen>) -> Self {
         let events = Meter::new(Instant::now(), metrics.totals.events.get());
-        Self {
-            about,
-            metrics,
-            status,
-            seen,
-            history: History::default(),
-            events,
-            targets: BTreeMap::new(),
-        }
+        Self { about, metrics, status, seen, history: History::default(), events, targets: BTreeMap::new() }
     }
 
     fn snapshot(&mut self, now: Instant, at_ms: u64) -> Overview {

@@ -60,9 +60,9 @@ impl Site {
 
     fn stop(&mut self) {
         self.stop.cancel();
-        let ended = self.runtime.block_on(async {
-            tokio::time::timeout(STOPS_WITHIN, self.server.take().unwrap()).await
-        });
+        let ended = self
+            .runtime
+            .block_on(async { tokio::time::timeout(STOPS_WITHIN, self.server.take().unwrap()).await });
         ended.expect("the server ends although a page listens").unwrap().unwrap();
     }
 
@@ -140,7 +140,8 @@ fn transform(name: &str, at_ms: u64) -> TransformReport {
     report.module = Some("e4f5a6b7".repeat(8));
     report.state = TransformState::Live;
     report.since_ms = Some(at_ms - 400_000);
-    report.last_build = Some(BuildReport { at_ms: at_ms - 400_000, took_ms: Some(1912), ok: true, error: None });
+    report.last_build =
+        Some(BuildReport { at_ms: at_ms - 400_000, took_ms: Some(1912), ok: true, error: None });
     report
 }
 
@@ -167,7 +168,8 @@ fn troubled() -> Overview {
         offset,
         stage: "read".to_owned(),
         code: "out_of_range".to_owned(),
-        message: "order_date: 3026-01-01 is beyond what ClickHouse holds <img src=x onerror='window.hit=1'>".to_owned(),
+        message: "order_date: 3026-01-01 is beyond what ClickHouse holds <img src=x onerror='window.hit=1'>"
+            .to_owned(),
     };
     overview.dead_letters =
         DeadLetters { stored: Some(37), latest: vec![letter(10_295), letter(10_294), letter(10_293)] };
@@ -239,7 +241,10 @@ fn trouble_is_shown_with_its_reason_and_never_as_markup() {
     browser.wait_for("#letters .note", "37 in _dead_letters");
     browser.wait_for("#dead-letters", "shop.public.orders[1]@10295");
     browser.wait_for("#dead-letters", "<img src=x");
-    assert_eq!(browser.eval("document.querySelector('main img') ?? window.hit ?? null"), serde_json::Value::Null);
+    assert_eq!(
+        browser.eval("document.querySelector('main img') ?? window.hit ?? null"),
+        serde_json::Value::Null
+    );
     assert!(fits(&browser), "a narrow window scrolls only down");
     picture(&browser, "trouble-narrow");
     browser.look(1280, 900, "dark");
@@ -255,7 +260,10 @@ fn trouble_is_shown_with_its_reason_and_never_as_markup() {
 }
 
 fn waiting() -> BTreeMap<String, String> {
-    BTreeMap::from([("clickhouse".to_owned(), "to store rows in f_orders__g1: connection refused".to_owned())])
+    BTreeMap::from([(
+        "clickhouse".to_owned(),
+        "to store rows in f_orders__g1: connection refused".to_owned(),
+    )])
 }
 
 #[test]

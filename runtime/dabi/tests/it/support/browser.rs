@@ -36,7 +36,8 @@ impl Browser {
             command
         };
         let probe = format!("{url}/status");
-        let driver = Server::start("chromedriver", dir.path(), command, move || ureq::get(&probe).call().is_ok());
+        let driver =
+            Server::start("chromedriver", dir.path(), command, move || ureq::get(&probe).call().is_ok());
         let profile = dir.path().join("profile");
         let session = call(&format!("{url}/session"), &capabilities(&chromium, &profile));
         let id = session["sessionId"].as_str().expect("a session has an id");
@@ -143,7 +144,8 @@ fn call(url: &str, body: &Value) -> Value {
     let answer = agent.post(url).header("content-type", "application/json").send(body.to_string());
     let answer = answer.and_then(|mut answer| answer.body_mut().read_to_string());
     let answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
-    let mut answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{url}: {error}: {answer}"));
+    let mut answer: Value =
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{url}: {error}: {answer}"));
     assert!(answer["value"]["error"].is_null(), "{url}: {answer}");
     answer["value"].take()
 }

@@ -61,7 +61,11 @@ impl Postgres {
         let (bin, home) = (programs.clone(), dir.path().to_owned());
         let ready = move || {
             let mut probe = Command::new(bin.join("pg_isready"));
-            probe.args(["--quiet", "--username=postgres", "--dbname=postgres"]).arg("--host").arg(&home).args(["--port", &port.to_string()]);
+            probe
+                .args(["--quiet", "--username=postgres", "--dbname=postgres"])
+                .arg("--host")
+                .arg(&home)
+                .args(["--port", &port.to_string()]);
             probe.status().expect("start pg_isready").success()
         };
         let server = Server::start("postgres", dir.path(), command, ready);
