@@ -51,6 +51,7 @@ pub enum Stage {
     Decode,
     Lake,
     Transform,
+    State,
     Encode,
 }
 

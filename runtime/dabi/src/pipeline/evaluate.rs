@@ -8,7 +8,7 @@
 //! live row or one tombstone, and if it failed also one dead letter.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_empty_array};
 use arrow::compute::{concat, take};
@@ -25,9 +25,9 @@ use rayon::prelude::*;
 
 use super::status::Status;
 use super::swap::Coverage;
-use super::transforms;
+use super::transforms::{self, FIRST_GENERATION};
 use crate::telemetry::{Metrics, Stage as CpuStage, TransformLabel};
-use crate::transform::{Applied, InputBatch, Module, PoisonBudget, TransformStopped, Worker};
+use crate::transform::{Applied, InputBatch, Module, PoisonBudget, TransformStopped, Workers};
 
 /// Rows of one call: large enough that the call costs nothing, small enough to
 /// stay in cache and to spread over the cores.
@@ -37,9 +37,7 @@ const CALL_ROWS_MAX: usize = 10_000;
 pub(super) struct LiveTransform {
     /// The entry of the transforms' folder that it came from.
     pub(super) entry: String,
-    module: Module,
-    /// Those that no call is using.
-    workers: Mutex<Vec<Worker>>,
+    workers: Workers,
     /// The table of each target.
     pub(super) tables: Vec<TargetTable>,
     /// Truncates of its source table.
@@ -157,11 +155,10 @@ impl Output {
 impl LiveTransform {
     /// A transform of `entry` over its tables, all of whose rows are its own.
     pub(super) fn new(entry: String, module: Module, metrics: Metrics) -> Self {
-        let tables = transforms::tables(module.spec());
+        let tables = transforms::tables(module.spec(), FIRST_GENERATION);
         Self {
             entry,
-            module,
-            workers: Mutex::default(),
+            workers: Workers::new(module),
             tables,
             truncates: Truncates::default(),
             stopped: None,
@@ -174,12 +171,12 @@ impl LiveTransform {
 
     /// The loaded module.
     pub(super) fn module(&self) -> &Module {
-        &self.module
+        self.workers.module()
     }
 
     /// What it declares.
     pub(super) fn spec(&self) -> &Spec {
-        self.module.spec()
+        self.module().spec()
     }
 
     /// Tells everybody that it is stopped.
@@ -213,7 +210,7 @@ impl LiveTransform {
             .collect();
         let verdicts =
             Verdicts::judge(&calls, &keys, &self.truncates).map_err(|source| self.rows_error(source))?;
-        let budget = PoisonBudget::new(&self.module);
+        let budget = PoisonBudget::new(self.module());
         let parts = (0..calls.len()).into_par_iter().map(|index| {
             let tombstones = verdicts.rows(index, Verdict::Tombstone);
             let asked = verdicts.rows(index, Verdict::Evaluate);
@@ -317,19 +314,13 @@ impl LiveTransform {
             let rows = UInt32Array::from(asked.to_vec());
             inputs.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?
         };
-        let idle = self.lock_workers().pop();
-        let mut worker = idle.unwrap_or_else(|| Worker::new(self.module.clone()));
-        let applied = worker.apply_isolating(&InputBatch { rows: asked.len(), columns }, budget)?;
-        self.lock_workers().push(worker);
+        let input = InputBatch { rows: asked.len(), columns };
+        let applied = self.workers.apply_isolating(&input, budget)?;
         for error in &applied.errors {
             let row = asked[error.row as usize];
             failures.push(failure(batch, row, Stage::Transform, &error.code, error.message.clone()));
         }
         Ok(applied)
-    }
-
-    fn lock_workers(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rows of `batch` that have a row in this target, and its columns.

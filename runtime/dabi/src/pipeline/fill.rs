@@ -23,8 +23,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::LiveTransform;
+use super::evaluator::Evaluator;
 use super::replay::Pages;
-use super::star_lane::{self, Evaluator};
+use super::star_lane;
 use super::status::Status;
 use super::swap::{Change, Switched};
 use super::{PipelineError, on_cpu};

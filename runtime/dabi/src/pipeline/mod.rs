@@ -16,15 +16,18 @@
 mod decoders;
 mod epoch;
 mod evaluate;
+mod evaluator;
 mod fill;
 mod ingest;
 mod lake_lane;
 mod limits;
+mod rebuild;
 mod reload;
 mod replay;
 mod samples;
 mod star_lane;
 mod start;
+mod stateful;
 mod status;
 mod swap;
 mod transforms;
@@ -38,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
+pub use self::stateful::StatefulError;
 pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState, now_ms};
 pub use self::transforms::{Loaded, load_transforms};
 use crate::config::Settings;
@@ -71,6 +75,9 @@ pub enum PipelineError {
     /// A transform that cannot run on its source.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// A transform that needs row state, or the store of it.
+    #[error(transparent)]
+    Stateful(#[from] StatefulError),
     /// Modules that contradict each other or the settings.
     #[error("{0}")]
     Transforms(String),

@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::load::Refused;
+use self::load::{Prepared, Refused};
 use super::evaluate::LiveTransform;
 use super::fill::Filler;
 use super::samples::Samples;
 use super::status::{Status, TransformReport, now_ms};
 use super::swap::{Change, Coverage, Switched};
-use super::transforms::{self, Found, Loaded, look};
+use super::transforms::{self, Found, Loaded, look, needs_row_state};
 use crate::build::{BuildError, Built, Language, Project};
 use crate::telemetry::Metrics;
 use crate::transform::{Module, ModuleHash, Runtime, TransformSettings};
@@ -242,27 +242,49 @@ impl Run {
                 Ok(())
             }
             Err(Refused::For(reason)) => {
-                tracing::error!("{entry} is not taken up: {reason}");
-                self.reload.status.transform(entry, |report| report.refused(reason));
+                self.refuse(entry, reason);
                 Ok(())
             }
             Err(Refused::Ending) => Err(Ending),
         }
     }
 
+    fn refuse(&self, entry: &str, reason: String) {
+        tracing::error!("{entry} is not taken up: {reason}");
+        self.reload.status.transform(entry, |report| report.refused(reason));
+    }
+
     /// Hands the transform to the star lane.
-    async fn switch(&mut self, candidate: &Candidate<'_>, transform: LiveTransform) -> Result<(), Ending> {
+    async fn switch(&mut self, candidate: &Candidate<'_>, prepared: Prepared) -> Result<(), Ending> {
         let Candidate { entry, noticed, build, .. } = *candidate;
-        let module = transform.module().clone();
+        let module = prepared.module().clone();
         let known = self.known.entry(entry.to_owned()).or_default();
         if let Some(fill) = known.fill.take() {
             // Before anything newer is filled in: of equal versions the last insert wins.
             fill.end().await;
         }
-        let (answer, answered) = oneshot::channel();
-        let change = Change::Replace { transform: Box::new(transform), switched: answer };
-        self.reload.changes.send(change).await.map_err(|_| Ending)?;
-        let switched = answered.await.map_err(|_| Ending)?;
+        let switched = match prepared {
+            Prepared::Stateless(transform) => {
+                let (switched, answered) = oneshot::channel();
+                let change = Change::Replace { transform, switched };
+                self.reload.changes.send(change).await.map_err(|_| Ending)?;
+                Ok(answered.await.map_err(|_| Ending)?)
+            }
+            Prepared::Stateful(module, tables) => {
+                let (switched, answered) = oneshot::channel();
+                let change = Change::ReplaceStateful { entry: entry.to_owned(), module, tables, switched };
+                self.reload.changes.send(change).await.map_err(|_| Ending)?;
+                answered.await.map_err(|_| Ending)?
+            }
+        };
+        let switched = match switched {
+            Ok(switched) => switched,
+            Err(reason) => {
+                self.refuse(entry, reason);
+                return Ok(());
+            }
+        };
+        let known = self.known.entry(entry.to_owned()).or_default();
         let took = noticed.elapsed();
         known.module = Some(module.clone());
         self.reload.tell(entry, &module, &switched, took, build);
@@ -283,6 +305,13 @@ impl Run {
 
     async fn retire(&mut self, entry: &str) -> Result<(), Ending> {
         let Some(known) = self.known.remove(entry) else { return Ok(()) };
+        if known.module.as_ref().is_some_and(needs_row_state) {
+            let note = "it is gone from the folder; with its row state it goes on until dabi is restarted";
+            tracing::warn!("{entry}: {note}");
+            self.reload.status.transform(entry, |report| report.note = Some(note.to_owned()));
+            self.known.insert(entry.to_owned(), known);
+            return Ok(());
+        }
         if let Some(fill) = known.fill {
             fill.end().await;
         }
@@ -333,6 +362,7 @@ impl Reload {
                 clock(at)
             )),
             Coverage::Filling => Some("older rows are being brought in from the lake".to_owned()),
+            Coverage::Reevaluating => Some("all rows are being evaluated once more".to_owned()),
         };
         if let Some(note) = &note {
             tracing::info!("{targets}: {note}");

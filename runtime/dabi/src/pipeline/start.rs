@@ -19,9 +19,11 @@ use super::evaluate::LiveTransform;
 use super::fill::Filler;
 use super::ingest::{Ingest, Lanes};
 use super::lake_lane::LakeLane;
+use super::rebuild::BringUp;
 use super::reload::Reload as ReloadTask;
 use super::replay::Pages;
-use super::star_lane::{self, Evaluator};
+use super::evaluator::Evaluator;
+use super::star_lane;
 use super::transforms::{Loaded, load_transforms};
 use super::{Pipeline, PipelineError, now_ms};
 use crate::lake::Lake;
@@ -52,7 +54,10 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     pipeline.warehouse.send_replace(Some(warehouse.clone()));
     let live =
         |loaded: &Loaded| LiveTransform::new(loaded.entry.clone(), loaded.module.clone(), metrics.clone());
-    let transforms: Vec<LiveTransform> = loaded.iter().map(live).collect();
+    let (stateful, stateless): (Vec<&Loaded>, Vec<&Loaded>) =
+        loaded.iter().partition(|loaded| loaded.needs_row_state());
+    let stateful: Vec<Loaded> = stateful.into_iter().cloned().collect();
+    let transforms: Vec<LiveTransform> = stateless.into_iter().map(live).collect();
     for Loaded { entry, module } in &loaded {
         status.transform(entry, |report| report.live(module, now_ms()));
     }
@@ -66,11 +71,23 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
 
     let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
-    let first_epoch =
-        bring_up(&mut evaluator, record, &lake, &lake_position, &warehouse, pipeline, abort).await?;
-    let star_position = evaluator.start.clone();
+    bring_up(&mut evaluator, record.clone(), &lake, &lake_position, &warehouse, pipeline, abort).await?;
+    let bring_up = BringUp {
+        settings,
+        lake: &lake,
+        lake_position: &lake_position,
+        warehouse: &warehouse,
+        metrics: &metrics,
+        stop: &pipeline.stop,
+        abort,
+    };
+    let mut evaluator = bring_up.bring_up(evaluator, stateful, record.as_ref()).await?;
+    if evaluator.last > Epoch(0) {
+        warehouse.record_epoch(&evaluator.record(evaluator.last), abort).await?;
+    }
+    let star_position = evaluator.starts();
     let from = lake_position.meet(&star_position);
-    tracing::info!(term = %term, transforms = evaluator.transforms.len(), "pipeline {} starts", settings.pipeline);
+    tracing::info!(term = %term, transforms = loaded.len(), "pipeline {} starts", settings.pipeline);
 
     let source = {
         let (kafka, from) = (settings.kafka.clone(), from.clone());
@@ -96,7 +113,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         status: status.clone(),
         sink_starts: vec![lake_position.clone(), star_position],
         position: from,
-        first_epoch,
+        first_epoch: Epoch(1),
         finish: pipeline.finish.clone(),
         stop: pipeline.stop.clone(),
         runtime: tokio::runtime::Handle::current(),
@@ -140,7 +157,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     }
     tasks.spawn(on_thread("ingest", move || Ok(ingest.run()?)));
     tasks.spawn(lake_lane.run(to_lake));
-    tasks.spawn(star_lane::evaluate(evaluator, star_epochs, to_star, rows));
+    tasks.spawn(star_lane::evaluate(evaluator, star_epochs, to_star, rows, pipeline.stop.clone()));
     tasks.spawn(star_lane::publish(warehouse.clone(), star_rows, status, metrics, abort.clone()));
     Ok(Started { tasks, warehouse })
 }
@@ -173,7 +190,7 @@ async fn on_thread(
 }
 
 /// Sets where the star stands, and replays the lake for every transform whose
-/// star rows are not all its own. Gives the first epoch for live events.
+/// star rows are not all its own.
 ///
 /// A stateless target can be brought up in place: each key of the lake gets a
 /// row or a tombstone of a higher version than any it had.
@@ -185,7 +202,7 @@ async fn bring_up(
     warehouse: &Warehouse,
     pipeline: &Pipeline,
     abort: &CancellationToken,
-) -> Result<Epoch, PipelineError> {
+) -> Result<(), PipelineError> {
     let (position, modules, truncates) = record
         .map(|record| (record.position, record.modules, record.truncates))
         .unwrap_or((Position::default(), BTreeMap::new(), BTreeMap::new()));
@@ -204,21 +221,17 @@ async fn bring_up(
     }
     if behind.is_empty() || lake_position.is_empty() {
         evaluator.start_at(position);
-        return Ok(Epoch(1));
+        return Ok(());
     }
     let start = if star_lacks_partitions { lake_position.clone() } else { lake_position.meet(&position) };
-    let mut epoch = Epoch(1);
     for source in behind {
         tracing::info!(source = %source, "new or changed transform: bringing its tables up from the lake");
         let mut pages = Pages::of(lake, &source, pipeline.settings.limits.epoch_rows_max).await?;
         while let Some(page) = pages.next().await? {
-            let star = evaluator.evaluate_batches(&page, epoch)?;
+            let star = evaluator.replay(&page)?;
             star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
-            epoch = epoch.next();
         }
     }
     evaluator.start_at(start);
-    evaluator.last = epoch;
-    warehouse.record_epoch(&evaluator.record(epoch), abort).await?;
-    Ok(epoch.next())
+    Ok(())
 }

@@ -11,12 +11,14 @@
 
 use dabi_core::engine::Truncates;
 use dabi_core::position::Position;
+use dabi_core::star::TargetTable;
 use dabi_core::version::{Epoch, Term};
 use tokio::sync::oneshot;
 
 use super::evaluate::LiveTransform;
-use super::star_lane::Evaluator;
-use crate::transform::ModuleHash;
+use super::evaluator::Evaluator;
+use super::stateful::Unfit;
+use crate::transform::{Module, ModuleHash};
 
 /// Which rows of a transform's tables are what its module would make of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(super) enum Coverage {
     Later,
     /// Those of events since it was switched to; older ones are on their way from the lake.
     Filling,
+    /// Those of events since it was switched to; the others are evaluated once more, from row state.
+    Reevaluating,
 }
 
 /// What is to change.
@@ -34,6 +38,14 @@ pub(super) enum Change {
     /// From now on events go through this transform, and no longer through
     /// another of the same entry.
     Replace { transform: Box<LiveTransform>, switched: oneshot::Sender<Switched> },
+    /// From now on events, and then all rows once more, go through this module
+    /// of a transform that needs row state.
+    ReplaceStateful {
+        entry: String,
+        module: Module,
+        tables: Vec<TargetTable>,
+        switched: oneshot::Sender<Result<Switched, String>>,
+    },
     /// No event goes through the transform of this entry any more.
     Retire { entry: String },
     /// Every row from before the switch is in its tables.
@@ -70,6 +82,10 @@ impl Evaluator {
                 // The asker is gone only when the pipeline is being torn down.
                 let _ = switched.send(done);
             }
+            Change::ReplaceStateful { entry, module, tables, switched } => {
+                let done = self.replace_stateful(&entry, module, tables);
+                let _ = switched.send(done);
+            }
             Change::Retire { entry } => self.transforms.retain(|transform| transform.entry != entry),
             Change::Filled { entry, module, truncates } => {
                 let Some(transform) = self.live(&entry, module) else { return };
@@ -88,6 +104,23 @@ impl Evaluator {
     fn live(&mut self, entry: &str, module: ModuleHash) -> Option<&mut LiveTransform> {
         // It may have been replaced meanwhile.
         self.transforms.iter_mut().find(|live| live.entry == entry && live.module().hash() == module)
+    }
+
+    fn replace_stateful(
+        &mut self,
+        entry: &str,
+        module: Module,
+        tables: Vec<TargetTable>,
+    ) -> Result<Switched, String> {
+        let Some(stateful) = &mut self.stateful else { return Err(Unfit::untold().to_string()) };
+        let replaced = stateful.replace(entry, module, tables).map_err(|unfit| unfit.to_string())?;
+        Ok(Switched {
+            term: self.term,
+            epoch: self.last,
+            position: self.position.clone(),
+            coverage: Coverage::Reevaluating,
+            replaced: Some(replaced),
+        })
     }
 
     fn replace(&mut self, mut new: LiveTransform) -> Switched {

@@ -15,7 +15,7 @@ use crate::build::Project;
 use crate::transform::{Module, Runtime, TransformSettings};
 
 /// The first generation of a target's table.
-const FIRST_GENERATION: u32 = 1;
+pub(super) const FIRST_GENERATION: u32 = 1;
 
 /// A module, and the entry of the folder that it came from.
 #[derive(Clone, Debug)]
@@ -24,6 +24,19 @@ pub struct Loaded {
     pub entry: String,
     /// The module.
     pub module: Module,
+}
+
+impl Loaded {
+    /// Does its declaration ask for row state? (Whether its target's key is the
+    /// source's is known only with the first event.)
+    pub(super) fn needs_row_state(&self) -> bool {
+        needs_row_state(&self.module)
+    }
+}
+
+/// As [`Loaded::needs_row_state`].
+pub(super) fn needs_row_state(module: &Module) -> bool {
+    !module.spec().stateful_reasons(None).is_empty()
 }
 
 /// What an entry of the transforms' folder is.
@@ -157,6 +170,6 @@ pub(super) fn conflict(one: &Spec, other: &Spec) -> Option<String> {
 }
 
 /// The tables that a transform fills.
-pub(super) fn tables(spec: &Spec) -> Vec<TargetTable> {
-    spec.targets.iter().map(|target| TargetTable::new(spec, target, FIRST_GENERATION)).collect()
+pub(super) fn tables(spec: &Spec, generation: u32) -> Vec<TargetTable> {
+    spec.targets.iter().map(|target| TargetTable::new(spec, target, generation)).collect()
 }

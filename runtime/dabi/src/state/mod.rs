@@ -83,6 +83,19 @@ pub fn open(settings: &StateSettings, identity: &Identity) -> Result<(Box<dyn St
     open_with(settings, identity, Files::default(), LOG_BYTES_MIN)
 }
 
+/// Gives up what the store of `settings` holds, whatever it is: the next
+/// [`open`] puts it aside and makes a new one.
+///
+/// # Errors
+/// If another process has it, or the system refuses to write.
+pub fn condemn(settings: &StateSettings, reason: &str) -> Result<(), StateError> {
+    let folder = Folder::lock(&settings.dir, Files::default())?;
+    folder.condemn(reason).map_err(|error| StateError {
+        action: format!("give up {}", settings.dir.display()),
+        cause: error.to_string(),
+    })
+}
+
 fn open_with(
     settings: &StateSettings,
     identity: &Identity,

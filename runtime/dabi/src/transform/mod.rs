@@ -18,6 +18,7 @@ mod module;
 mod runtime;
 mod settings;
 mod worker;
+mod workers;
 
 pub use answer::{Applied, RowError, TargetRows};
 pub use instance::{ApplyFailure, InputBatch, Instance};
@@ -25,3 +26,4 @@ pub use module::{Module, ModuleError, ModuleHash};
 pub use runtime::{Runtime, RuntimeError, Settings};
 pub use settings::{Reload, TransformSettings};
 pub use worker::{PoisonBudget, TransformStopped, Worker};
+pub use workers::Workers;

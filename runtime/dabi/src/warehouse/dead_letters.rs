@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Warehouse;
 use super::epochs::EPOCHS;
 use super::error::WarehouseError;
+use super::literal;
 
 const DEAD_LETTERS: &str = "_dead_letters";
 
@@ -22,6 +23,8 @@ pub struct DeadLetterRow {
     pub module: String,
     /// Source table.
     pub source: String,
+    /// The source row's key, where its transform keeps row state.
+    pub key: String,
     /// Topic of the event.
     pub topic: String,
     /// Partition of the event.
@@ -104,11 +107,30 @@ impl Warehouse {
             body.push(b'\n');
         }
         let sql = format!(
-            "INSERT INTO {}.{DEAD_LETTERS} (transform, module, source, topic, partition, offset, stage, code, \
-             message, row) FORMAT JSONEachRow",
+            "INSERT INTO {}.{DEAD_LETTERS} (transform, module, source, key, topic, partition, offset, stage, \
+             code, message, row) FORMAT JSONEachRow",
             quote(&self.database)
         );
         self.send(&sql, Bytes::from(body), token, "store dead letters", stop).await
+    }
+
+    /// The source row of `key` is repaired, or gone: it has no dead letter any more.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn clear_dead_letter(
+        &self,
+        transform: &str,
+        key: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let sql = format!(
+            "DELETE FROM {}.{DEAD_LETTERS} WHERE transform = {} AND key = {}",
+            quote(&self.database),
+            literal(transform),
+            literal(key)
+        );
+        self.execute(&sql, "clear a dead letter", stop).await
     }
 
     /// Creates dabi's own tables.
@@ -127,7 +149,7 @@ impl Warehouse {
         );
         let dead_letters = format!(
             "CREATE TABLE IF NOT EXISTS {database}.{DEAD_LETTERS} (
-                transform LowCardinality(String), module String, source LowCardinality(String),
+                transform LowCardinality(String), module String, source LowCardinality(String), key String,
                 topic LowCardinality(String), partition Int32, offset Int64,
                 stage LowCardinality(String), code LowCardinality(String), message String, row String,
                 recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')

@@ -24,6 +24,7 @@ pub use epochs::EpochRecord;
 pub use error::WarehouseError;
 pub use insert::EncodedRows;
 pub use settings::WarehouseSettings;
+pub use targets::Generations;
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))

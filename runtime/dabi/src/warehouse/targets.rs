@@ -38,6 +38,38 @@ struct CountRow {
     rows: u64,
 }
 
+#[derive(Deserialize)]
+struct NamedRow {
+    name: String,
+    as_select: String,
+}
+
+/// The generations of one or more targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generations {
+    /// The one that readers see.
+    pub shown: Option<u32>,
+    /// The highest number that is taken.
+    pub highest: Option<u32>,
+    /// Every table.
+    pub tables: Vec<String>,
+}
+
+impl Generations {
+    /// Takes over those of another target. Targets that were not always together
+    /// may show different ones: the highest is the one to go on from.
+    pub fn merge(&mut self, other: Self) {
+        self.shown = self.shown.max(other.shown);
+        self.highest = self.highest.max(other.highest);
+        self.tables.extend(other.tables);
+    }
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..digits].parse().ok()
+}
+
 impl Warehouse {
     /// How many rows a reader of `view` finds, without tombstones.
     ///
@@ -63,10 +95,28 @@ impl Warehouse {
         tables: &[TargetTable],
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
+        self.ensure_tables(tables, stop).await?;
+        for table in tables {
+            let view = table.view_name();
+            self.execute(&table.create_view_sql(&self.database), &format!("create view {view}"), stop)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Warehouse::ensure_targets`], but readers see nothing of it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ensure_tables(
+        &self,
+        tables: &[TargetTable],
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
         let mut statements = Vec::new();
         for table in tables {
             self.check_view_is_free(table, stop).await?;
-            let (name, view) = (table.physical_name(), table.view_name());
+            let name = table.physical_name();
             match self.existing_table(&name, stop).await? {
                 None => {
                     statements.push((table.create_table_sql(&self.database), format!("create table {name}")));
@@ -78,12 +128,48 @@ impl Warehouse {
                     }
                 }
             }
-            statements.push((table.create_view_sql(&self.database), format!("create view {view}")));
         }
         for (sql, doing) in statements {
             self.execute(&sql, &doing, stop).await?;
         }
         Ok(())
+    }
+
+    /// Which generations of `view` there are.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn generations(
+        &self,
+        view: &str,
+        stop: &CancellationToken,
+    ) -> Result<Generations, WarehouseError> {
+        let sql = format!(
+            "SELECT name, as_select FROM system.tables WHERE database = {} AND (name = {view} OR startsWith(name, {}))",
+            literal(&self.database),
+            literal(&format!("{view}__g")),
+            view = literal(view),
+        );
+        let found: Vec<NamedRow> = self.rows(&sql, &format!("list the tables of {view}"), stop).await?;
+        let mut generations = Generations::default();
+        for NamedRow { name, as_select } in found {
+            if name == view {
+                generations.shown = as_select.split(&format!("{view}__g")).nth(1).and_then(leading_number);
+            } else if let Some(number) = name.rsplit_once("__g").and_then(|(_, number)| number.parse().ok()) {
+                generations.highest = generations.highest.max(Some(number));
+                generations.tables.push(name);
+            }
+        }
+        Ok(generations)
+    }
+
+    /// Drops the table of a generation that no view shows.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn drop_generation(&self, table: &str, stop: &CancellationToken) -> Result<(), WarehouseError> {
+        let sql = format!("DROP TABLE IF EXISTS {}.{}", quote(&self.database), quote(table));
+        self.execute(&sql, &format!("drop {table}"), stop).await
     }
 
     async fn existing_table(

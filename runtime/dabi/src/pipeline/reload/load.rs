@@ -1,13 +1,31 @@
 //! From a file to a transform that could run: everything that can be refused.
 
+use dabi_core::star::TargetTable;
 use dabi_core::version::{Epoch, Term, Version};
 use tokio::sync::oneshot;
 
 use super::super::evaluate::LiveTransform;
-use super::super::transforms::{conflict, tables};
+use super::super::transforms::{FIRST_GENERATION, conflict, needs_row_state, tables};
 use super::{Candidate, Run};
 use crate::transform::{Module, ModuleHash};
-use crate::warehouse::WarehouseError;
+use crate::warehouse::{Generations, WarehouseError};
+
+/// What comes to the switch.
+pub(super) enum Prepared {
+    /// A transform that needs no row state.
+    Stateless(Box<LiveTransform>),
+    /// One that does, over these tables.
+    Stateful(Module, Vec<TargetTable>),
+}
+
+impl Prepared {
+    pub(super) fn module(&self) -> &Module {
+        match self {
+            Self::Stateless(transform) => transform.module(),
+            Self::Stateful(module, _) => module,
+        }
+    }
+}
 
 /// Why a module does not come to the switch.
 pub(super) enum Refused {
@@ -19,13 +37,19 @@ pub(super) enum Refused {
     Ending,
 }
 
+impl Refused {
+    fn of(error: WarehouseError) -> Self {
+        match error {
+            WarehouseError::Stopped(_) => Self::Ending,
+            error => Self::For(error.to_string()),
+        }
+    }
+}
+
 impl Run {
     /// Loads what is in the candidate's file, and everything but the switch;
     /// `None` if events go through that module already.
-    pub(super) async fn prepare(
-        &mut self,
-        candidate: &Candidate<'_>,
-    ) -> Result<Option<LiveTransform>, Refused> {
+    pub(super) async fn prepare(&mut self, candidate: &Candidate<'_>) -> Result<Option<Prepared>, Refused> {
         let Candidate { entry, file, build, .. } = *candidate;
         let bytes = tokio::fs::read(file)
             .await
@@ -47,20 +71,39 @@ impl Run {
             Err(error) => return Err(Refused::For(error.to_string())),
         };
         self.check(entry, &module)?;
+        if needs_row_state(&module) {
+            let tables = self.shown_tables(&module).await.map_err(Refused::of)?;
+            self.reload
+                .filler
+                .warehouse
+                .ensure_tables(&tables, &self.reload.stop)
+                .await
+                .map_err(Refused::of)?;
+            self.known.entry(entry.to_owned()).or_default().refused = None;
+            return Ok(Some(Prepared::Stateful(module, tables)));
+        }
         let metrics = self.reload.metrics.clone();
         let transform = LiveTransform::new(entry.to_owned(), module.clone(), metrics);
         self.attempt(entry, &module).await?;
-        let is_same_table = |live: &Module| tables(live.spec()) == transform.tables;
+        let is_same_table = |live: &Module| tables(live.spec(), FIRST_GENERATION) == transform.tables;
         if !live.as_ref().is_some_and(is_same_table) {
             let ensured =
                 self.reload.filler.warehouse.ensure_targets(&transform.tables, &self.reload.stop).await;
-            ensured.map_err(|error| match error {
-                WarehouseError::Stopped(_) => Refused::Ending,
-                error => Refused::For(error.to_string()),
-            })?;
+            ensured.map_err(Refused::of)?;
         }
         self.known.entry(entry.to_owned()).or_default().refused = None;
-        Ok(Some(transform))
+        Ok(Some(Prepared::Stateless(Box::new(transform))))
+    }
+
+    /// The tables of `module` in the generation that readers see.
+    async fn shown_tables(&self, module: &Module) -> Result<Vec<TargetTable>, WarehouseError> {
+        let mut generations = Generations::default();
+        for target in &module.spec().targets {
+            let of_target =
+                self.reload.filler.warehouse.generations(&target.table, &self.reload.stop).await?;
+            generations.merge(of_target);
+        }
+        Ok(tables(module.spec(), generations.shown.unwrap_or(FIRST_GENERATION)))
     }
 
     /// Could it run beside the others, and at all?
@@ -69,15 +112,14 @@ impl Run {
         if let Some(conflict) = self.others(entry).find_map(|other| conflict(other.spec(), spec)) {
             return Err(Refused::For(conflict));
         }
-        let reasons = spec.stateful_reasons(None);
-        if reasons.is_empty() {
-            return Ok(());
+        let was_stateful = self.known.get(entry).and_then(|known| known.module.as_ref()).map(needs_row_state);
+        match (was_stateful, needs_row_state(module)) {
+            (Some(true), false) => Err(Refused::For(format!(
+                "transform {} no longer needs the row state that is kept for it; restart dabi to take it up",
+                spec.name
+            ))),
+            _ => Ok(()),
         }
-        Err(Refused::For(format!(
-            "transform {} needs row state, which this version of dabi does not keep: {}",
-            spec.name,
-            reasons.join("; ")
-        )))
     }
 
     /// Puts the newest events of its source through it; what comes out is dropped.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dabi_core::engine::stateful::Progress;
 use dabi_core::position::Position;
 use serde::Serialize;
 
@@ -17,6 +18,20 @@ pub const STOPPED: &str = "stopped";
 /// Shared, cheap to clone; written by the pipeline, read by whoever shows it.
 #[derive(Clone, Default)]
 pub struct Status(Arc<Mutex<Report>>);
+
+/// What transforms that keep row state have still to do; the promise does not
+/// hold for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Work {
+    /// Changed rows whose dependents are still to be evaluated.
+    pub jobs: u64,
+    /// Work over whole tables: what for, and how many rows are done.
+    pub sweeps: BTreeMap<String, u64>,
+    /// By transform: source rows that wait for a row that a lookup finds.
+    pub held: BTreeMap<String, u64>,
+    /// By transform: open dead letters.
+    pub letters: BTreeMap<String, u64>,
+}
 
 /// A moment of the pipeline.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -30,6 +45,8 @@ pub struct Report {
     /// Every transform since the start, by its entry in the transforms' folder.
     /// The promise holds for the targets of those that are live and have no note.
     pub transforms: Vec<TransformReport>,
+    /// What transforms that keep row state have still to do.
+    pub work: Work,
     /// How often a module was replaced since the start.
     pub reloads: u64,
     /// Offsets between the star and the ends of the partitions, when last looked.
@@ -96,6 +113,16 @@ impl Status {
     /// The source or module of `entry` was taken away before it ever was live.
     pub(super) fn forget_transform(&self, entry: &str) {
         self.lock().transforms.retain(|transform| transform.entry != entry);
+    }
+
+    /// What transforms that keep row state have still to do.
+    pub(super) fn work(&self, progress: Progress) {
+        self.lock().work = Work {
+            jobs: progress.jobs,
+            sweeps: progress.sweeps.into_iter().collect(),
+            held: progress.held,
+            letters: progress.letters,
+        };
     }
 
     /// So many offsets wait for the star, and for the lake.

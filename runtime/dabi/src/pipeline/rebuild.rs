@@ -1,0 +1,259 @@
+//! Bringing up the transforms that need row state: from their store where it
+//! can be trusted, else from the lake.
+//!
+//! Owns the decision, and the way of a rebuild: a new generation of the tables is
+//! filled from the lake beside the one that readers see, then shown in its place.
+//! Does not own the store (`state`) or the engine (`stateful`).
+//!
+//! Invariant: what readers see is a generation that was filled by one store from
+//! its first epoch on. So no row is left that the store does not know of.
+
+use std::collections::BTreeSet;
+
+use dabi_core::engine::stateful::{Engine, Opened as Plan, Outbox};
+use dabi_core::position::Position;
+use dabi_core::star::TargetTable;
+use dabi_core::table::SourceTable;
+use tokio_util::sync::CancellationToken;
+
+use super::evaluator::{Evaluator, StarEpoch};
+use super::replay::Pages;
+use super::stateful::{Member, Stateful, StatefulError, open_engine};
+use super::transforms::{FIRST_GENERATION, Loaded, tables};
+use super::{PipelineError, on_cpu, star_lane};
+use crate::config::Settings;
+use crate::lake::Lake;
+use crate::state::{self, Identity, Opened};
+use crate::telemetry::Metrics;
+use crate::warehouse::{EpochRecord, Generations, Warehouse};
+
+/// What bringing up takes.
+pub(super) struct BringUp<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) lake: &'a Lake,
+    pub(super) lake_position: &'a Position,
+    pub(super) warehouse: &'a Warehouse,
+    pub(super) metrics: &'a Metrics,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) abort: &'a CancellationToken,
+}
+
+impl BringUp<'_> {
+    /// Gives `evaluator` the transforms of `loaded`, at the lake's position if
+    /// they were rebuilt. `record` is the last epoch that the warehouse knows.
+    ///
+    /// # Errors
+    /// If the store, the lake or the warehouse halts, or the declarations do not
+    /// fit together.
+    pub(super) async fn bring_up(
+        &self,
+        mut evaluator: Evaluator,
+        mut loaded: Vec<Loaded>,
+        record: Option<&EpochRecord>,
+    ) -> Result<Evaluator, PipelineError> {
+        if loaded.is_empty() {
+            return Ok(evaluator);
+        }
+        loaded.sort_by(|a, b| a.module.spec().name.cmp(&b.module.spec().name));
+        let views = loaded.iter().flat_map(|one| &one.module.spec().targets).map(|target| &target.table);
+        let mut generations = Generations::default();
+        for view in views {
+            generations.merge(self.warehouse.generations(view, self.stop).await?);
+        }
+        let shown = generations.shown.unwrap_or(FIRST_GENERATION);
+        let (stateful, reason) = self.open(&loaded, shown, record).await?;
+        evaluator.stateful = Some(stateful);
+        match reason {
+            None => self.go_on(evaluator).await,
+            Some(reason) => {
+                let next = generations.highest.map_or(FIRST_GENERATION, |highest| highest + 1);
+                self.rebuild(evaluator, loaded, next, &generations, &reason).await
+            }
+        }
+    }
+
+    /// The engine on its store, and why it cannot be used as it is.
+    async fn open(
+        &self,
+        loaded: &[Loaded],
+        generation: u32,
+        record: Option<&EpochRecord>,
+    ) -> Result<(Stateful, Option<String>), PipelineError> {
+        let members: Vec<Member> = members(loaded, generation);
+        let identity =
+            Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() };
+        let state_settings = self.settings.state.clone();
+        let (mut state, opened) = blocking(move || state::open(&state_settings, &identity)).await?;
+        let mut reason = match opened {
+            Opened::New => Some("it is new".to_owned()),
+            Opened::Recovered { took, unsent } => {
+                let size = state.size();
+                tracing::info!(
+                    entries = size.entries,
+                    memory_bytes = size.memory_bytes,
+                    unsent,
+                    "state recovered in {:.2} s",
+                    took.as_secs_f64()
+                );
+                None
+            }
+            Opened::Rebuild { reason, aside } => {
+                Some(format!("{reason} (what was there is in {})", aside.display()))
+            }
+        };
+        let engine = match open_engine(&members, state.as_ref()).map_err(StatefulError::Plan)? {
+            Plan::Ready(engine) => {
+                reason = reason.or_else(|| self.distrust(&engine, record));
+                Some(engine)
+            }
+            Plan::Rebuild { reason: difference } => {
+                reason = reason.or(Some(difference));
+                None
+            }
+        };
+        if let Some(reason) = &reason
+            && state.committed().is_some()
+        {
+            drop(state);
+            state = self.renewed_state(reason).await?;
+        }
+        let engine = match engine.filter(|_| reason.is_none()) {
+            Some(engine) => engine,
+            None => fresh_engine(&members, state.as_ref())?,
+        };
+        Ok((Stateful::new(engine, state, members, self.metrics.clone()), reason))
+    }
+
+    /// Why the warehouse and the store do not belong together. The store commits
+    /// before the warehouse is told, so it is never behind.
+    fn distrust(&self, engine: &Engine, record: Option<&EpochRecord>) -> Option<String> {
+        let Some(record) = record else {
+            return Some("the warehouse does not know this pipeline".to_owned());
+        };
+        let is_behind = !engine.position().covers(&record.position);
+        is_behind.then(|| "it is older than what the warehouse has".to_owned())
+    }
+
+    async fn renewed_state(
+        &self,
+        reason: &str,
+    ) -> Result<Box<dyn dabi_core::engine::state::State>, PipelineError> {
+        let identity =
+            Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() };
+        let (settings, reason) = (self.settings.state.clone(), reason.to_owned());
+        blocking(move || {
+            state::condemn(&settings, &reason)?;
+            Ok(state::open(&settings, &identity)?.0)
+        })
+        .await
+    }
+
+    /// Sends again what may not have arrived.
+    async fn go_on(&self, mut evaluator: Evaluator) -> Result<Evaluator, PipelineError> {
+        let stateful = evaluator.stateful.as_ref().expect("it was just given");
+        let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
+        let unsent = stateful.state.unsent().map_err(StatefulError::State)?;
+        self.warehouse.ensure_targets(&tables, self.stop).await?;
+        for unsent in unsent {
+            let outbox = Outbox::decode(&unsent.outbox).map_err(StatefulError::Outbox)?;
+            let stateful = evaluator.stateful.as_ref().expect("it was just given");
+            let star = evaluator.resend(unsent.term, unsent.epoch, outbox, stateful);
+            star_lane::store(self.warehouse, &star, self.metrics, self.abort).await?;
+        }
+        if let Some(stateful) = &mut evaluator.stateful {
+            stateful.all_sent().map_err(StatefulError::State)?;
+        }
+        Ok(evaluator)
+    }
+
+    /// Fills generation `number` from the lake and shows it.
+    async fn rebuild(
+        &self,
+        mut evaluator: Evaluator,
+        loaded: Vec<Loaded>,
+        number: u32,
+        generations: &Generations,
+        reason: &str,
+    ) -> Result<Evaluator, PipelineError> {
+        let stateful = evaluator.stateful.take().expect("it was just given");
+        let members = members(&loaded, number);
+        let engine = fresh_engine(&members, stateful.state.as_ref())?;
+        let stateful = Stateful::new(engine, stateful.state, members, self.metrics.clone());
+        let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
+        let sources: Vec<SourceTable> = stateful.sources_last();
+        evaluator.stateful = Some(stateful);
+        if generations.shown.is_none() {
+            // Nobody sees anything yet: what comes may be watched.
+            self.warehouse.ensure_targets(&tables, self.stop).await?;
+        } else {
+            self.warehouse.ensure_tables(&tables, self.stop).await?;
+        }
+        if !self.lake_position.is_empty() {
+            tracing::info!("building row state of {} tables from the lake: {reason}", sources.len());
+        }
+        for source in &sources {
+            let mut pages = Pages::of(self.lake, source, self.settings.limits.epoch_rows_max).await?;
+            while let Some(page) = pages.next().await? {
+                // Events of one table come in several pages that overlap in
+                // offsets, so the position waits for the last one.
+                evaluator = self.work(evaluator, page, Position::default()).await?;
+            }
+        }
+        evaluator = self.work(evaluator, Vec::new(), self.lake_position.clone()).await?;
+        while evaluator.has_work() {
+            evaluator = self.work(evaluator, Vec::new(), Position::default()).await?;
+        }
+        self.warehouse.ensure_targets(&tables, self.stop).await?;
+        let kept: BTreeSet<String> = tables.iter().map(TargetTable::physical_name).collect();
+        for table in generations.tables.iter().filter(|table| !kept.contains(*table)) {
+            self.warehouse.drop_generation(table, self.stop).await?;
+        }
+        Ok(evaluator)
+    }
+
+    async fn work(
+        &self,
+        mut evaluator: Evaluator,
+        page: Vec<dabi_core::change::ChangeBatch>,
+        position: Position,
+    ) -> Result<Evaluator, PipelineError> {
+        let star: Result<StarEpoch, PipelineError>;
+        (evaluator, star) = on_cpu(move || {
+            let star = evaluator.work(&page, &position);
+            (evaluator, star)
+        })
+        .await;
+        let star = star?;
+        star_lane::store(self.warehouse, &star, self.metrics, self.abort).await?;
+        if let Some(stored) = &star.stored {
+            stored.up_to(star.number);
+        }
+        Ok(evaluator)
+    }
+}
+
+fn members(loaded: &[Loaded], generation: u32) -> Vec<Member> {
+    let member = |one: &Loaded| {
+        let tables = tables(one.module.spec(), generation);
+        Member::new(Loaded { entry: one.entry.clone(), module: one.module.clone() }, tables)
+    };
+    loaded.iter().map(member).collect()
+}
+
+/// The engine of a store that holds nothing.
+fn fresh_engine(
+    members: &[Member],
+    state: &dyn dabi_core::engine::state::State,
+) -> Result<Engine, StatefulError> {
+    match open_engine(members, state)? {
+        Plan::Ready(engine) => Ok(engine),
+        Plan::Rebuild { .. } => unreachable!("an empty store holds nothing that could differ"),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, dabi_core::engine::state::StateError> + Send + 'static,
+) -> Result<T, PipelineError> {
+    let done = tokio::task::spawn_blocking(work).await.expect("opening a store does not panic");
+    Ok(done.map_err(StatefulError::State)?)
+}
