@@ -13,7 +13,7 @@
 
 use chrono::{DateTime, Datelike};
 
-use crate::row::Order;
+use crate::row::{Order, UserId};
 use crate::shop::Shop;
 use crate::table::Table;
 use crate::transaction::Micros;
@@ -53,7 +53,7 @@ impl Target {
         match self {
             Self::FOrders => &["order_id", "user_id", "order_date", "date_key", "is_tip_given"],
             Self::DimProducts => &["product_id", "product_name", "aisle_id", "department_id", "is_organic"],
-            Self::DimUsers => &["user_id"],
+            Self::DimUsers => &["user_id", "label"],
             Self::DimAisles => &["aisle_id", "aisle"],
             Self::DimDepartments => &["department_id", "department"],
         }
@@ -104,7 +104,10 @@ impl Shop {
                 });
                 products.collect()
             }
-            Target::DimUsers => tables.users.values().map(|row| vec![row.user_id.0.to_string()]).collect(),
+            Target::DimUsers => {
+                let users = tables.users.keys().map(|UserId(id)| vec![id.to_string(), format!("user {id}")]);
+                users.collect()
+            }
             Target::DimAisles => tables
                 .aisles
                 .values()
@@ -139,7 +142,7 @@ fn order(row: &Order) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{OrderId, UserId};
+    use crate::row::OrderId;
 
     #[test]
     fn an_order_as_texts() {

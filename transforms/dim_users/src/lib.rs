@@ -2,10 +2,11 @@
 
 use dabi_sdk::prelude::*;
 
-// The function looks at nothing: the one column is passed on.
 #[derive(SourceRow)]
 #[source(table = "public.users")]
-struct User {}
+struct User {
+    user_id: i64,
+}
 
 /// One row per user.
 #[derive(StarRow, Debug, PartialEq)]
@@ -13,11 +14,13 @@ struct User {}
 struct DimUser {
     #[key]
     user_id: Passed<i64>,
+    /// What a report shows, as the shop keeps no names.
+    label: String,
 }
 
 #[dabi_sdk::transform]
-fn dim_users(_user: User) -> DimUser {
-    DimUser { user_id: passed() }
+fn dim_users(user: User) -> DimUser {
+    DimUser { user_id: passed(), label: format!("user {}", user.user_id) }
 }
 
 #[cfg(test)]
@@ -25,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_user_is_one() {
-        assert_eq!(dim_users(User {}), DimUser { user_id: passed() });
+    fn a_user_is_shown_by_number() {
+        assert_eq!(dim_users(User { user_id: 42 }).label, "user 42");
     }
 }

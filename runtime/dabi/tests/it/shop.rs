@@ -16,7 +16,8 @@ use crate::support::{free_port, guests, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const START: Micros = Micros(1_764_000_000_000_000);
-const TRANSACTIONS: i64 = 1_500;
+/// As many as the embedded broker keeps before anybody reads.
+const TRANSACTIONS: i64 = 300;
 
 #[test]
 fn the_star_is_what_the_shop_expects() {
@@ -35,8 +36,9 @@ fn the_star_is_what_the_shop_expects() {
             assert!(status.success(), "dabi {arguments:?}: {status}\n{}", process.log());
         }
         for target in Target::ALL {
-            let expected = shop.expected(target);
-            assert!(expected.len() > 20, "{}: {} rows", target.name(), expected.len());
+            let mut expected: Vec<String> = shop.expected(target).iter().map(|row| row.join("|")).collect();
+            expected.sort_unstable();
+            assert!(expected.len() > 15, "{}: {} rows", target.name(), expected.len());
             assert_eq!(star(&clickhouse, database, target), expected, "{database}.{}", target.name());
         }
     }
@@ -64,7 +66,7 @@ fn pipeline(database: &str, brokers: &str, clickhouse: &ClickHouse) -> Dabi {
 /// A shop after a while, with a truncate on the way; what it sent is the
 /// capture in `folder`.
 fn sell(schemas: bool, folder: &Path) -> Shop {
-    let settings = Settings { users: 60, products: 150, orders: 100, orders_max: 300, history: false };
+    let settings = Settings { users: 60, products: 150, orders: 60, orders_max: 100, history: false };
     let mut shop = Shop::new(3, settings);
     let envelopes = Envelopes::new("cdc", Wire { schemas, ..Wire::default() });
     let mut capture = Capture::new(folder);
@@ -79,14 +81,11 @@ fn sell(schemas: bool, folder: &Path) -> Shop {
     shop
 }
 
-/// The rows of a view as texts.
-fn star(clickhouse: &ClickHouse, database: &str, target: Target) -> Vec<Vec<String>> {
-    let query = format!("SELECT toJSONString({}) FROM {database}.{}", target.select(), target.name());
-    let mut rows: Vec<Vec<String>> = clickhouse
-        .query(&format!("{query} FORMAT TSVRaw"))
-        .lines()
-        .map(|row| serde_json::from_str(row).expect("an array of texts"))
-        .collect();
+/// The rows of a view, each as one text.
+fn star(clickhouse: &ClickHouse, database: &str, target: Target) -> Vec<String> {
+    let row = format!("arrayStringConcat({}, '|')", target.select());
+    let answer = clickhouse.query(&format!("SELECT {row} FROM {database}.{}", target.name()));
+    let mut rows: Vec<String> = answer.lines().map(str::to_owned).collect();
     rows.sort_unstable();
     rows
 }
