@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_day_has_four_parts() {
-        let part = |hour| star(1_764_115_200_000_000 + hour * 3_600_000_000, None).day_part;
+        let part = |hour: i64| star(1_764_115_200_000_000 + hour * 3_600_000_000, None).day_part;
         assert_eq!(
             [0, 5, 6, 12, 18, 23].map(part),
             ["night", "night", "morning", "afternoon", "evening", "evening"]
