@@ -81,7 +81,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         stop: &pipeline.stop,
         abort,
     };
-    let mut evaluator = bring_up.bring_up(evaluator, stateful, record.as_ref()).await?;
+    let evaluator = bring_up.bring_up(evaluator, stateful, record.as_ref()).await?;
     if evaluator.last > Epoch(0) {
         warehouse.record_epoch(&evaluator.record(evaluator.last), abort).await?;
     }
