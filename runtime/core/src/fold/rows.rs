@@ -103,7 +103,10 @@ impl Fold {
                 Source::Nowhere => return None,
                 Source::Link(index) => self.links.get(index),
             };
-            let current = || self.keyed.get(link.old_key.as_ref()?).map(|row| &row.kept);
+            let current = || {
+                let row = self.keyed.get(link.old_key.as_ref()?)?;
+                (!self.truncates.cover(row.lsn, row.ts_us)).then_some(&row.kept)
+            };
             let old = match (&link.old, link.deleted) {
                 (Some(old), _) => old,
                 // the delete half is still to come: the old key's row so far

@@ -13,7 +13,7 @@ use std::hash::BuildHasherDefault;
 use arrow::array::{Array, ArrayBuilder as _, BinaryArray, BinaryBuilder};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::record::Record;
+use super::record::{Head, Record};
 use super::relation::Relation;
 use crate::engine::Hashed;
 use crate::engine::state::{Space, State, StateError};
@@ -82,7 +82,7 @@ impl Changes {
         for (number, (old, new)) in (0_u32..).zip(old.iter().zip(&new)) {
             match (old, new) {
                 (None, None) => continue,
-                (Some(old), Some(new)) if !covered(truncates, &Record::parse(old)) => {
+                (Some(old), Some(new)) if !covered(truncates, &Record::parse(old).head) => {
                     touched.fill(false);
                     touch(relation, &Record::parse(old), &Record::parse(new), &mut touched);
                 }
@@ -111,8 +111,8 @@ fn touch(relation: &Relation, old: &Record<'_>, new: &Record<'_>, touched: &mut 
 }
 
 /// Is the row gone, although a sweep has not come to it yet?
-pub(super) fn covered(truncates: &Truncates, record: &Record<'_>) -> bool {
-    truncates.cover(record.head.lsn, record.head.ts_us)
+pub(super) fn covered(truncates: &Truncates, head: &Head) -> bool {
+    truncates.cover(head.lsn, head.ts_us)
 }
 
 /// Live rows of one table as an epoch leaves them.
@@ -164,7 +164,7 @@ impl<'a> Rows<'a> {
         for place in &mut places {
             let Place::Read(number) = *place else { continue };
             let number = number as usize;
-            if read.is_null(number) || covered(self.truncates, &Record::parse(read.value(number))) {
+            if read.is_null(number) || covered(self.truncates, &Record::parse(read.value(number)).head) {
                 *place = Place::None;
             }
         }
@@ -186,8 +186,7 @@ impl Found<'_> {
     }
 }
 
-/// The stored row of a key as the epoch leaves it, covered or not: what an unsent
-/// value may still be taken from.
+/// The stored row of a key, covered or not.
 ///
 /// # Errors
 /// If the store fails.

@@ -65,13 +65,14 @@ pub(super) fn ingest(
     let is_linked = special.values().flatten().any(|record| record.link.is_some());
     let snapshot = if is_linked { special.clone() } else { BTreeMap::new() };
     let mut current = |key: &[u8]| -> Result<Option<OwnedRecord>, StateError> {
-        let Some(number) = numbers.get(&xxh3_128(key)) else {
-            return Ok(stored(state, relation.rows, key)?.map(|bytes| OwnedRecord::parse(&bytes)));
+        let record = match numbers.get(&xxh3_128(key)) {
+            None => stored(state, relation.rows, key)?.map(|bytes| OwnedRecord::parse(&bytes)),
+            Some(number) => match snapshot.get(number) {
+                Some(record) => record.clone(),
+                None => history.whole(batches, *number).map(|(batch, row)| batch.record(row)),
+            },
         };
-        match snapshot.get(number) {
-            Some(record) => Ok(record.clone()),
-            None => Ok(history.whole(batches, *number).map(|(batch, row)| batch.record(row))),
-        }
+        Ok(record.filter(|record| !covered(truncates, &record.head)))
     };
     for record in special.values_mut().flatten() {
         links.fill(record, &mut current)?;
@@ -170,7 +171,7 @@ fn add_covered(
     }
     let rows = state.read(relation.rows, swept)?;
     for (key, row) in swept.iter().flatten().zip(&rows) {
-        if row.is_some_and(|row| covered(truncates, &Record::parse(row))) {
+        if row.is_some_and(|row| covered(truncates, &Record::parse(row).head)) {
             keys.add(key);
         }
     }
@@ -256,7 +257,7 @@ fn new_rows(
         } else if let Some(Some(record)) = special.get(&key) {
             record.push(&mut buffer);
         }
-        if buffer.is_empty() || covered(truncates, &Record::parse(&buffer)) {
+        if buffer.is_empty() || covered(truncates, &Record::parse(&buffer).head) {
             rows.append_null();
         } else {
             rows.append_value(&buffer);
