@@ -54,7 +54,8 @@ pub struct AppliedRows {
     /// For each row the source row that it comes from.
     pub origin: Vec<u32>,
     /// All columns of the target in their order, in the form of
-    /// [`DataType::arrow`](crate::data_type::DataType::arrow).
+    /// [`DataType::arrow`](crate::data_type::DataType::arrow); those that are
+    /// declared non-null hold no nulls.
     pub columns: Vec<ArrayRef>,
 }
 

@@ -259,7 +259,7 @@ fn difference(stored: &[String], asked: &[String]) -> String {
     let pairs = stored.iter().map(Some).chain(std::iter::repeat(None));
     let asked = asked.iter().map(Some).chain(std::iter::once(None));
     match pairs.zip(asked).find(|(stored, asked)| stored != asked) {
-        Some((Some(stored), Some(asked))) => format!("it keeps {stored}, and {asked} is asked for"),
+        Some((Some(stored), Some(asked))) => format!("it keeps {stored}; asked for: {asked}"),
         Some((None, Some(asked))) => format!("it does not keep {asked}"),
         Some((Some(stored), None)) => format!("it keeps {stored}, which nobody asks for"),
         _ => "it was written by another version of dabi".to_owned(),

@@ -112,8 +112,9 @@ impl Relation {
             format!("{} {}{}", column.name, column.data_type, options.concat())
         };
         let columns: Vec<String> = self.columns.iter().map(column).collect();
-        let references: Vec<String> = self.references.iter().map(|columns| columns.join(", ")).collect();
-        format!("{} ({}) referring by ({})", self.table, columns.join("; "), references.join("; "))
+        let references: Vec<String> =
+            self.references.iter().map(|columns| format!(", by {}", columns.join(" and "))).collect();
+        format!("{} ({}){}", self.table, columns.join("; "), references.concat())
     }
 
     /// To be called once, when all columns and references are known.

@@ -10,6 +10,7 @@ use crate::fold::Fold;
 use crate::version::{Epoch, Term};
 
 mod model;
+mod rules;
 mod transforms;
 mod warehouse;
 mod world;
