@@ -117,9 +117,10 @@
 //! - `on` names columns of the row's own table, one for each of the other
 //!   table's primary key (`on = "shop_id, product_id"`). Where that has other
 //!   names, the other struct says so: `#[source(key = "…")]`.
-//! - `Option` is `None` where no row is found. Without it, a source row waits:
-//!   it has no star row until the other is there, or with `missing = "reject"`
-//!   it is a dead letter until then.
+//! - `Option` is `None` where no row is found; to tell, its row reads one column
+//!   that is never null. Without it, a source row waits: it has no star row until
+//!   the other is there, or with `missing = "reject"` it is a dead letter until
+//!   then.
 //! - A looked-up row is always the row as it is now. For how it was, refer to a
 //!   version.
 //! - A struct without fields (`struct Aisle;`) is enough to pass columns on.

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DeriveInput, Error, Field, Ident, Lifetime, LitStr};
+use syn::{DeriveInput, Error, Field, Ident, Lifetime, LitStr, Type};
 
 use crate::attributes::{
     Arguments, Text, check_distinct, lifetime, missing, named_fields, names, reading_options, unraw,
@@ -56,7 +56,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     let declarations = columns.iter().map(|column| column.declaration(life));
     let lookup_declarations = lookups.iter().map(|lookup| lookup.declaration(life));
     let checks = lookups.iter().map(Lookup::check);
-    let use_of_lookups = use_of(struct_name, own_lifetime, &lookups);
+    let use_of_lookups = use_of(struct_name, own_lifetime, &columns, &lookups);
     let fields = columns
         .iter()
         .map(|column| (column.ident, &column.field.ty, quote!(::dabi_sdk::read::SourceField)))
@@ -113,21 +113,31 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     })
 }
 
-/// A looked-up row of which columns are only passed on is never read, which is
-/// no reason for a warning.
-fn use_of(name: &Ident, life: Option<&Lifetime>, lookups: &[Lookup<'_>]) -> Option<TokenStream> {
-    let idents = lookups.iter().map(|lookup| lookup.ident);
+/// Two kinds of fields have a use that the compiler does not see, which is no
+/// reason for a warning: a looked-up row of which columns are passed on, and the
+/// column that tells an optional looked-up row from a missing one.
+fn use_of(
+    name: &Ident,
+    life: Option<&Lifetime>,
+    columns: &[Column<'_>],
+    lookups: &[Lookup<'_>],
+) -> TokenStream {
+    let required = columns.iter().find(|column| !is_option(&column.field.ty)).map(|column| column.ident);
+    let idents = required.into_iter().chain(lookups.iter().map(|lookup| lookup.ident));
     let arguments = life.map(|life| quote!(<#life>));
-    (!lookups.is_empty()).then(|| {
-        quote! {
-            #[allow(dead_code)]
-            const _: () = {
-                fn use_of #arguments(row: &#name #arguments) {
-                    #(_ = &row.#idents;)*
-                }
-            };
-        }
-    })
+    quote! {
+        #[allow(dead_code, unused_variables)]
+        const _: () = {
+            fn use_of #arguments(row: &#name #arguments) {
+                #(_ = &row.#idents;)*
+            }
+        };
+    }
+}
+
+fn is_option(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path.segments.last().is_some_and(|last| last.ident == "Option")
 }
 
 /// The table's name, and its key if it is given.

@@ -3,8 +3,8 @@
 //! Owns the names in `on` and which input columns can be null. Does not own
 //! finding rows (`engine`).
 //!
-//! Invariant: a lookup refers to the source table and to earlier lookups only,
-//! so joining them in their order always has what it needs, and there are no
+//! Invariant: a lookup refers to the source row or to one earlier lookup, so
+//! joining them in their order always has what it needs, and there are no
 //! cycles.
 
 use std::collections::BTreeSet;
@@ -60,7 +60,8 @@ impl Spec {
         own.chain(looked_up).collect::<Vec<_>>().into_iter()
     }
 
-    /// What each entry of the `on` of `lookup`, one of this spec's, names.
+    /// What each entry of the `on` of `lookup`, one of this spec's, names; in a
+    /// valid spec all of one row.
     #[must_use]
     pub fn references<'a>(&'a self, lookup: &'a Lookup) -> Vec<Reference<'a>> {
         lookup.on.iter().map(|name| self.reference(name)).collect()
@@ -112,7 +113,14 @@ impl Spec {
     }
 
     fn check_on(&self, place: &str, position: usize, lookup: &Lookup, faults: &mut Vec<String>) {
-        for (name, reference) in lookup.on.iter().zip(self.references(lookup)) {
+        let references = self.references(lookup);
+        if references.windows(2).any(|pair| pair[0].lookup != pair[1].lookup) {
+            faults.push(format!(
+                "{place} is found by columns of several rows ({}); take all of them from one",
+                lookup.on.join(", ")
+            ));
+        }
+        for (name, reference) in lookup.on.iter().zip(references) {
             let empty = reference.column.is_empty();
             match reference.lookup {
                 Some(other) if other >= position => faults.push(format!(

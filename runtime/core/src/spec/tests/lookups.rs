@@ -62,6 +62,11 @@ fn what_makes_no_sense_is_refused_by_name() {
         l[0].on = vec!["a".into(), "b".into()];
     };
     refused(two_keys, &["its key (id, id) names a column twice"]);
+    let two_rows = |l: &mut Vec<Lookup>| {
+        l[1].key = vec!["id".into(), "rank".into()];
+        l[1].on = vec!["order.user_id".into(), "rank".into()];
+    };
+    refused(two_rows, &["lookup user is found by columns of several rows (order.user_id, rank)"]);
     // Its second fault: no chain can tell which of the two is meant.
     let same = lines(|l| l[1].name = "order".into());
     assert!(same.validate().unwrap_err().to_string().contains("lookup order is declared twice"));
