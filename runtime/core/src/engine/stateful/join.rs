@@ -164,7 +164,7 @@ fn look_up(
         stop_for_unknown(&declared.on, reference, &from.pick, stops);
     }
     if lookup.missing != MissingPolicy::Nulls && pick.null_count() > 0 {
-        stop_for_missing(declared, &pick, stops);
+        stop_for_missing(declared, &from.pick, &pick, stops);
     }
     stop_for_faults(&decoded.faults, &pick, stops);
     let columns = decoded
@@ -285,8 +285,15 @@ fn stop_for_nulls(
     }
 }
 
-fn stop_for_missing(declared: &crate::spec::Lookup, pick: &UInt32Array, stops: &mut [Option<Stop>]) {
-    for row in (0..pick.len()).filter(|row| pick.is_null(*row)) {
+/// `from`: where there is no row to look up from, the lookup of that row has
+/// had its say.
+fn stop_for_missing(
+    declared: &crate::spec::Lookup,
+    from: &UInt32Array,
+    pick: &UInt32Array,
+    stops: &mut [Option<Stop>],
+) {
+    for row in (0..pick.len()).filter(|row| pick.is_null(*row) && from.is_valid(*row)) {
         stop(stops, row, || match declared.missing {
             MissingPolicy::Reject => failed(
                 "lookup-missing",

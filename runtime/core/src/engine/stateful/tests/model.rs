@@ -160,9 +160,10 @@ fn inputs(
         let found = steps[from]
             .and_then(|row| row.references[reference].as_ref())
             .and_then(|key| tables[to].get_key_value(key));
-        match (found, lookup.missing) {
-            (None, MissingPolicy::Hold) => return Err(Stop::Held),
-            (None, MissingPolicy::Reject) => return Err(Stop::Letter),
+        // Behind a row that is not there, only the policy for that row counts.
+        match (steps[from], found, lookup.missing) {
+            (Some(_), None, MissingPolicy::Hold) => return Err(Stop::Held),
+            (Some(_), None, MissingPolicy::Reject) => return Err(Stop::Letter),
             _ => {}
         }
         columns.extend(values(&lookup.columns, found)?);
