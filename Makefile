@@ -18,8 +18,8 @@ setup-tests: setup ## What the tests need: Kafka, MinIO, Python packages, cargo 
 build: setup ## The binaries
 	@cargo build --locked --workspace --bins --profile $(PROFILE)
 
-transforms: setup ## The transforms in transforms/, to .dabi/transforms/*.wasm
-	@.ci/transforms
+transforms: build ## The transforms in transforms/, to .dabi/transforms/*.wasm
+	@$(BIN)/dabi build
 
 setup-clickhouse: build ## The embedded ClickHouse engine
 	@$(BIN)/dabi setup clickhouse

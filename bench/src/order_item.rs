@@ -102,6 +102,12 @@ impl OrderItem {
         }
     }
 
+    /// The column `quantity`.
+    #[must_use]
+    pub fn quantity(&self) -> u32 {
+        self.quantity
+    }
+
     /// Appends the row as Connect's JsonConverter writes it.
     pub fn render(&self, json: &mut String) {
         let Key { order_id, line_no } = self.key;

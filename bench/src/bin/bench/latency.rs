@@ -116,7 +116,7 @@ fn latencies_ms(sightings: &[Sighting], event_every_us: i64) -> Vec<f64> {
 }
 
 /// The value below which this share of the sorted `values` lies.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

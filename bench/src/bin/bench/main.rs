@@ -2,7 +2,7 @@
 //! this machine: a real Kafka, the real ClickHouse engine, a local lake.
 //!
 //! Owns the order of the measurements. What one measurement is stands in its
-//! module: `throughput`, `latency`, `decode`.
+//! module: `throughput`, `latency`, `reload`, `decode`.
 
 mod clickhouse;
 mod decode;
@@ -12,6 +12,7 @@ mod latency;
 mod metrics;
 mod pipeline;
 mod process;
+mod reload;
 mod results;
 mod throughput;
 
@@ -31,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
-    /// throughput-schema, throughput-headers, latency, decode
+    /// throughput-schema, throughput-headers, latency, reload, decode
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Rounds, of which the median is taken
@@ -120,12 +121,13 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench::start(arguments)?;
     let mut figures: Vec<Figure> = Vec::new();
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
-    let measurements: [(&str, Measurement); 5] = [
+    let measurements: [(&str, Measurement); 6] = [
         ("decode", decode::measure),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
         ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
         ("throughput-headers", |bench| throughput::measure(bench, &throughput::HEADERS)),
         ("latency", latency::measure),
+        ("reload", reload::measure),
     ];
     for (name, measure) in measurements {
         if bench.arguments.only.as_ref().is_some_and(|only| !name.contains(only)) {

@@ -60,6 +60,16 @@ pub(crate) struct Run {
 #[derive(Deserialize)]
 struct Readiness {
     phase: String,
+    transforms: Vec<TransformReport>,
+}
+
+/// What dabi says of a transform.
+#[derive(Deserialize)]
+pub(crate) struct TransformReport {
+    entry: String,
+    pub(crate) reloads: u64,
+    /// Only there once events have gone through the present module.
+    pub(crate) first_batch_ms: Option<u64>,
 }
 
 impl Pipeline {
@@ -90,6 +100,12 @@ impl Pipeline {
         }
         let at_ready = process.usage()?;
         Ok(Self { process, agent, url, start: started_at.elapsed(), ready_at: Instant::now(), at_ready })
+    }
+
+    /// What dabi says of the transform that came from `entry`.
+    pub(crate) fn transform(&self, entry: &str) -> anyhow::Result<Option<TransformReport>> {
+        let readiness: Readiness = serde_json::from_str(&get(&self.agent, &format!("{}/readyz", self.url))?)?;
+        Ok(readiness.transforms.into_iter().find(|transform| transform.entry == entry))
     }
 
     /// The metrics now.

@@ -59,8 +59,10 @@ pub(super) async fn build(project: &Project) -> Result<PathBuf, BuildError> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let manifest = project.dir().join("Cargo.toml");
     let mut command = Command::new(&cargo);
+    // Where people run it too: cargo and rustup look for settings from there up.
+    command.current_dir(project.dir());
     command.args(["build", "--lib", "--profile", "transform", "--target", TARGET]);
-    command.args(["--message-format", "json", "--manifest-path"]).arg(&manifest);
+    command.args(["--message-format", "json"]);
     for setting in PROFILE {
         command.args(["--config", setting]);
     }
@@ -103,7 +105,12 @@ fn failure(project: &Project, lines: &[Line], log: &str) -> BuildError {
         })
         .collect();
     let place = errors.iter().flat_map(|error| &error.spans).find(|span| span.is_primary);
-    let place = place.map(|span| format!("{}:{}:{}", span.file_name, span.line_start, span.column_start));
+    let place = place.map(|span| {
+        // rustc names files from the workspace's root, which may be the project.
+        let own = project.dir().join(&span.file_name);
+        let file = if own.exists() { own.display().to_string() } else { span.file_name.clone() };
+        format!("{file}:{}:{}", span.line_start, span.column_start)
+    });
     let mut text: String = errors.iter().filter_map(|error| error.rendered.as_deref()).collect();
     if text.is_empty() {
         log.clone_into(&mut text);

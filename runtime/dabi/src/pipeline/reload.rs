@@ -354,12 +354,11 @@ impl Reload {
             Some(old) => tracing::info!("reloaded {targets} in {ms} ms{built}: {} → {hash}", old.short()),
             None => tracing::info!("added {targets} in {ms} ms{built}: {hash}"),
         }
-        let at = now_ms();
         let note = match switched.coverage {
             Coverage::Whole => None,
             Coverage::Later => Some(format!(
                 "rows from before {} are still under the previous version; restart to replay the lake",
-                clock(at)
+                clock(now_ms())
             )),
             Coverage::Filling => Some("older rows are being brought in from the lake".to_owned()),
             Coverage::Reevaluating => Some("all rows are being evaluated once more".to_owned()),
@@ -369,7 +368,6 @@ impl Reload {
         }
         let is_reload = switched.replaced.is_some();
         self.status.transform(entry, |report| {
-            report.live(module, at);
             report.note = note;
             report.reloads += u64::from(is_reload);
         });

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::evaluate::LiveTransform;
 use super::evaluator::Evaluator;
 use super::stateful::Unfit;
+use super::status::now_ms;
 use crate::transform::{Module, ModuleHash};
 
 /// Which rows of a transform's tables are what its module would make of them.
@@ -138,6 +139,9 @@ impl Evaluator {
             }
         }
         let coverage = new.coverage;
+        // Told here and not by the asker, so that it comes before whatever the
+        // next epoch tells of it.
+        self.status.transform(&new.entry, |report| report.live(new.module(), now_ms()));
         self.transforms.push(new);
         Switched {
             term: self.term,

@@ -142,7 +142,7 @@ impl Module {
         let component = if bytes.starts_with(COMPONENT_PREAMBLE) {
             bytes
         } else if bytes.starts_with(CORE_PREAMBLE) {
-            encoded = encode(bytes).map_err(|cause| ModuleError::NotTransform {
+            encoded = encode(runtime, bytes).map_err(|cause| ModuleError::NotTransform {
                 name: name.into(),
                 cause: format!("{cause:#}"),
             })?;
@@ -195,7 +195,9 @@ impl fmt::Debug for Module {
     }
 }
 
-fn encode(core: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn encode(runtime: &Runtime, core: &[u8]) -> anyhow::Result<Vec<u8>> {
+    // Of a file that is cut short `wit-component` makes a panic.
+    wasmtime::Module::validate(runtime.engine(), core).map_err(|cause| anyhow::anyhow!("{cause:#}"))?;
     wit_component::ComponentEncoder::default().module(core)?.validate(true).encode()
 }
 

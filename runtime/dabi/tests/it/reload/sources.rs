@@ -17,7 +17,7 @@ impl Orders {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
         std::fs::create_dir_all(dir.join("src")).unwrap();
         let manifest = format!(
-            "[package]\nname = \"orders\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+            "[package]\nname = \"saved_orders\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
              [lib]\ncrate-type = [\"cdylib\"]\n\
              [dependencies]\ndabi-sdk = {{ path = {:?} }}\n\
              [workspace]\n",
@@ -47,8 +47,8 @@ impl Orders {
 #[test]
 fn a_saved_source_is_built_and_taken_up_and_a_broken_one_is_told() {
     let mut world = World::new();
-    // The dependencies are built once, for all runs of the test.
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transforms").display().to_string();
+    // The dependencies are built there already.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().display().to_string();
     world.dabi.environment(&[("CARGO_TARGET_DIR", &target), ("CARGO_NET_OFFLINE", "true")]);
     let orders = Orders::write(world.transform("orders"));
     let mut dabi = world.run();
@@ -64,7 +64,10 @@ fn a_saved_source_is_built_and_taken_up_and_a_broken_one_is_told() {
     orders.save(&orders.source.replace("passed()", "pass()"));
     let report = world.wait_for("orders", "has failed", |report| report["state"] == "failed");
     let error = report["last_build"]["error"].as_str().unwrap();
-    assert!(error.contains("src/lib.rs:") && error.contains("cannot find function `pass`"), "{error}");
+    assert!(
+        error.contains("transforms/orders/src/lib.rs:") && error.contains("cannot find function `pass`"),
+        "{error}"
+    );
     assert!(!report["module"].is_null(), "the module from before goes on");
     assert!(dabi.log().contains("cannot find function `pass`"));
 
