@@ -149,6 +149,22 @@ pub fn from_environment(
     merged(toml::Table::new(), Vec::new(), environment)
 }
 
+/// Is any key of the section `name` set, in the file or the environment?
+///
+/// # Errors
+/// As [`load`].
+pub fn has_section(
+    path: Option<&Path>,
+    name: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<bool, ConfigError> {
+    let (mut table, _) = file(path)?;
+    for (variable, value) in environment {
+        overlay(&mut table, &variable, &value);
+    }
+    Ok(table.contains_key(name))
+}
+
 fn merged<T: DeserializeOwned>(
     mut table: toml::Table,
     mut origin: Vec<String>,

@@ -8,6 +8,7 @@ pub mod build;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod lake;
 pub mod overview;
 pub mod pipeline;

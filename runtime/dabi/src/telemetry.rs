@@ -4,6 +4,7 @@
 //! Does not own serving them (`web`).
 
 mod latency;
+mod screen;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
 pub use self::latency::{Latencies, Latency, LatencyRecorder};
+pub use self::screen::screen;
 use crate::build::{BuildError, Built};
 
 /// How log lines look.
@@ -32,7 +34,7 @@ pub enum LogFormat {
 /// Starts logging to stderr; `DABI_LOG` filters (as `info,dabi::source=debug`).
 pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_env("DABI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen::AboveScreen);
     // Set once, at start; a second call (tests) finds it set and that is fine.
     let _ = match format {
         LogFormat::Human => {

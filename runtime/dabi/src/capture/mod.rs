@@ -13,9 +13,11 @@ mod line;
 mod pace;
 mod play;
 mod record;
+mod writer;
 
 pub use files::{TopicFile, topic_files};
 pub use line::{HeaderValue, Line, TimestampKind};
 pub use pace::Pace;
 pub use play::{Played, Progress, committed_position, needs_pace, play};
 pub use record::{Recorded, record};
+pub use writer::Writer;

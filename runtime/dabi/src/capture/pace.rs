@@ -46,6 +46,11 @@ impl Outstanding {
         })
     }
 
+    /// Has the reader read everything?
+    pub(super) fn is_empty(&self) -> bool {
+        self.partitions.values().all(|partition| partition.sizes.is_empty())
+    }
+
     /// Notes a record written to the partition; `end` tells where the
     /// partition ended before the first.
     pub(super) fn written<E>(

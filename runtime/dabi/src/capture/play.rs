@@ -2,29 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use dabi_core::position::{Offset, Position, Topic, TopicPartition};
+use dabi_core::position::{Offset, Position, Topic};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::util::Timeout;
-use rdkafka::{ClientConfig, ClientContext, Message as _, TopicPartitionList};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 
 use super::files::{TopicFile, topic_files};
-use super::line::Line;
-use super::pace::{Outstanding, Pace};
+use super::pace::Pace;
+use super::writer::{ANSWER_WITHIN, Writer};
 use crate::broker::{AUTO_PARTITIONS, is_embedded};
-
-/// How long a broker may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How often a reader that is waited for is asked how far it is.
-const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Where a player is.
 #[derive(Clone, Copy, Debug)]
@@ -66,28 +57,35 @@ pub fn play(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> anyhow::Result<Played> {
     let files = topic_files(dir)?;
-    let deliveries = Deliveries::default();
-    let mut config = client.clone();
-    config
-        .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
-        .set("linger.ms", "10")
-        .set("message.max.bytes", "10485760")
-        .set("queue.buffering.max.kbytes", "65536");
-    let producer: BaseProducer<Deliveries> =
-        config.create_with_context(deliveries.clone()).context("make a producer")?;
-    create_topics(client, producer.client(), &files)?;
-    let mut player = Player {
-        producer,
-        deliveries,
-        pace,
-        outstanding: Outstanding::default(),
-        played: Played { topics: files.len(), ..Played::default() },
-    };
+    let mut writer = Writer::new(client, pace)?;
+    create_topics(client, writer.client(), &files)?;
+    let mut played = Played { topics: files.len(), ..Played::default() };
     for file in &files {
-        player.play_topic(file, progress).with_context(|| format!("play topic {}", file.topic))?;
+        play_topic(file, &mut writer, &mut played, progress)
+            .with_context(|| format!("play topic {}", file.topic))?;
     }
-    player.finish()
+    writer.flush()?;
+    Ok(played)
+}
+
+fn play_topic(
+    file: &TopicFile,
+    writer: &mut Writer<'_>,
+    played: &mut Played,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> anyhow::Result<()> {
+    let topic: Topic = file.topic.as_str().into();
+    for line in file.lines()? {
+        let records = played.records;
+        let mut waits = |since| progress(Progress { topic: &topic, records, waiting: Some(since) });
+        played.bytes += writer.write(&topic, &line?, &mut waits)?;
+        played.records += 1;
+        if played.records.is_multiple_of(1000) {
+            progress(Progress { topic: &topic, records: played.records, waiting: None });
+        }
+    }
+    progress(Progress { topic: &topic, records: played.records, waiting: None });
+    Ok(())
 }
 
 /// The position of the reader that commits under `group`, for [`Pace::Reader`]:
@@ -129,134 +127,6 @@ pub fn needs_pace(client: &ClientConfig) -> anyhow::Result<bool> {
     let client = producer.client();
     client.fetch_metadata(None, ANSWER_WITHIN).context("no Kafka broker answers: check --brokers")?;
     Ok(client.fetch_cluster_id(ANSWER_WITHIN).is_some_and(|id| is_embedded(&id)))
-}
-
-/// The first delivery that failed.
-#[derive(Clone, Default)]
-struct Deliveries {
-    failed: Arc<Mutex<Option<String>>>,
-}
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, record)) = result {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            let (topic, partition) = (record.topic(), record.partition());
-            failed.get_or_insert_with(|| format!("{topic}[{partition}]: {error}"));
-        }
-    }
-}
-
-struct Player<'a> {
-    producer: BaseProducer<Deliveries>,
-    deliveries: Deliveries,
-    pace: &'a Pace<'a>,
-    outstanding: Outstanding,
-    played: Played,
-}
-
-impl Player<'_> {
-    fn play_topic(&mut self, file: &TopicFile, progress: &mut dyn FnMut(Progress<'_>)) -> anyhow::Result<()> {
-        let topic: Topic = file.topic.as_str().into();
-        for line in file.lines()? {
-            let line = line?;
-            let size = size_of(&line);
-            let partition = TopicPartition::new(Arc::clone(&topic), line.partition);
-            if let Pace::Reader(position) = self.pace {
-                self.wait_for_reader(&partition, size, position, progress)?;
-                let client = self.producer.client();
-                self.outstanding.written(&partition, size, || {
-                    let (_, end) =
-                        client.fetch_watermarks(&partition.topic, partition.partition, ANSWER_WITHIN)?;
-                    Ok::<_, KafkaError>(Offset(end))
-                })?;
-            }
-            self.send(&topic, &line)?;
-            self.played.records += 1;
-            self.played.bytes += u64::try_from(size).unwrap_or(u64::MAX);
-            if self.played.records.is_multiple_of(1000) {
-                self.check_deliveries()?;
-                progress(Progress { topic: &topic, records: self.played.records, waiting: None });
-            }
-        }
-        progress(Progress { topic: &topic, records: self.played.records, waiting: None });
-        Ok(())
-    }
-
-    fn wait_for_reader(
-        &mut self,
-        partition: &TopicPartition,
-        size: usize,
-        position: &dyn Fn() -> anyhow::Result<Position>,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> anyhow::Result<()> {
-        let since = Instant::now();
-        while !self.outstanding.admits(partition, size) {
-            self.outstanding.read(&position()?);
-            if self.outstanding.admits(partition, size) {
-                break;
-            }
-            self.producer.poll(ASK_INTERVAL);
-            self.check_deliveries()?;
-            let waiting = Some(since.elapsed());
-            progress(Progress { topic: &partition.topic, records: self.played.records, waiting });
-        }
-        Ok(())
-    }
-
-    fn send(&self, topic: &str, line: &Line) -> anyhow::Result<()> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(line.partition);
-        record.key = line.key.as_deref();
-        record.payload = line.value.as_deref();
-        if line.timestamp_ms >= 0 {
-            record = record.timestamp(line.timestamp_ms);
-        }
-        if !line.headers.is_empty() {
-            let headers = line.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: value.0.as_deref() })
-            });
-            record = record.headers(headers);
-        }
-        loop {
-            self.producer.poll(Duration::ZERO);
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(ASK_INTERVAL);
-                    self.check_deliveries()?;
-                }
-                Err((error, _)) => {
-                    bail!("record {} of partition {}: {error}", line.offset, line.partition)
-                }
-            }
-        }
-    }
-
-    fn check_deliveries(&self) -> anyhow::Result<()> {
-        let failed = self.deliveries.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match failed {
-            Some(failed) => bail!("the broker did not take a record: {failed}"),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(self) -> anyhow::Result<Played> {
-        // Bounded by message.timeout.ms: each record is acknowledged or fails.
-        self.producer.flush(Timeout::Never).context("wait for the last acknowledgements")?;
-        self.check_deliveries()?;
-        Ok(self.played)
-    }
-}
-
-fn size_of(line: &Line) -> usize {
-    let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    let headers: usize = line.headers.iter().map(|(name, value)| name.len() + bytes(&value.0)).sum();
-    bytes(&line.key) + bytes(&line.value) + headers
 }
 
 fn create_topics<C: ClientContext>(

@@ -12,6 +12,8 @@ pub mod lake;
 mod observed;
 mod run;
 pub mod setup;
+mod terminal;
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +50,7 @@ Exit codes: 0 done; 1 stopped by an error, which the last line explains; 2 wrong
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play a recorded shop through Kafka, lake, transforms and ClickHouse, all embedded
+    /// A shop and its star, live, on embedded parts
     Demo(demo::DemoCommand),
     /// Keep lake and star up to date with Kafka
     Run(run::RunCommand),

@@ -39,6 +39,28 @@ pub(super) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Listens on the address of `[web]` or, where that is taken, on the next free
+/// port: for who just wants to look.
+pub(super) async fn listen_nearby(settings: &Settings) -> anyhow::Result<TcpListener> {
+    const PORTS: u16 = 20;
+    let wanted = settings.web.listen;
+    for port in wanted.port()..wanted.port().saturating_add(PORTS) {
+        match TcpListener::bind((wanted.ip(), port)).await {
+            Ok(listener) => {
+                if port != wanted.port() {
+                    tracing::warn!("port {} is taken (another dabi?): the page is on {port}", wanted.port());
+                }
+                return Ok(listener);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("listen on {wanted} (setting web.listen)"));
+            }
+        }
+    }
+    anyhow::bail!("{PORTS} ports from {wanted} on are taken; set web.listen to a free one")
+}
+
 impl Observed {
     /// Starts to watch a pipeline, and to show it on `listener`.
     pub(super) fn start(
@@ -59,6 +81,11 @@ impl Observed {
         let served = Served { metrics, status, overview: overview.clone() };
         let server = tokio::spawn(web::serve(listener, served, stop.clone()));
         Self { overview, stop, sampler, server }
+    }
+
+    /// The latest snapshot, until the end.
+    pub(super) fn overview(&self) -> watch::Receiver<Arc<Overview>> {
+        self.overview.clone()
     }
 
     /// Runs the pipeline; a page that ends before it is an error too.

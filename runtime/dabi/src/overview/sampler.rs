@@ -92,6 +92,7 @@ impl Scribe {
                 events: totals.events.get(),
                 dead_letters: totals.dead_letters.get(),
                 unreadable: totals.unreadable.get(),
+                reloads: report.reloads,
                 latency: self.history.all(),
             },
             targets: self.target_states(&report, &seen, now),

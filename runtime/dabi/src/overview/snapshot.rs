@@ -148,7 +148,9 @@ pub struct Run {
     pub dead_letters: u64,
     /// Records that could not be decoded.
     pub unreadable: u64,
-    /// How long all of them took.
+    /// Modules taken up.
+    pub reloads: u64,
+    /// How long the events took.
     pub latency: LatencyPair,
 }
 

@@ -156,6 +156,7 @@ fn troubled() -> Overview {
     overview.transforms[0].state = TransformState::Failed;
     overview.transforms[0].last_build = Some(build);
     overview.transforms[0].reloads = 2;
+    overview.run.reloads = 2;
     overview.transforms[2].state = TransformState::Stopped;
     overview.transforms[2].reason = Some("stopped: 101 poison rows in one epoch".to_owned());
     overview.run.dead_letters = 3;

@@ -126,13 +126,12 @@ function transformRows(transform) {
   return body;
 }
 
-function showTransforms({ transforms, about }) {
+function showTransforms({ transforms, about, run }) {
   const table = $("transforms");
   table.hidden = transforms.length === 0;
   $("no-transforms").hidden = transforms.length > 0;
   text($("no-transforms"), `None yet: events land in the lake only. Put a transform into ${about.transforms} (README, “Your first transform”).`);
-  const reloads = transforms.reduce((sum, { reloads }) => sum + reloads, 0);
-  text($("reloads"), reloads ? plural(reloads, "reload", "reloads") : "");
+  text($("reloads"), run.reloads ? plural(run.reloads, "reload", "reloads") : "");
   list(table, transforms, (transform) => JSON.stringify(transform), transformRows);
 }
 
