@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::LiveTransform;
+use super::evaluator::Evaluator;
 use super::fill::Filler;
 use super::ingest::{Ingest, Lanes};
 use super::lake_lane::LakeLane;
 use super::rebuild::BringUp;
 use super::reload::Reload as ReloadTask;
 use super::replay::Pages;
-use super::evaluator::Evaluator;
 use super::star_lane;
 use super::transforms::{Loaded, load_transforms};
 use super::{Pipeline, PipelineError, now_ms};
