@@ -1,4 +1,4 @@
-//! What the star must hold: the five targets, computed from the shop's rows.
+//! What the star must hold: its targets, computed from the shop's rows.
 //!
 //! Owns a formulation of its own, independent of the transforms. Both sides of a
 //! comparison are texts: [`Target::select`] prints a row of ClickHouse as the
@@ -13,16 +13,18 @@
 
 use chrono::{DateTime, Datelike};
 
-use crate::row::{Order, UserId};
+use crate::row::{Order, OrderProduct, UserId};
 use crate::shop::Shop;
 use crate::table::Table;
+use crate::tables::Tables;
 use crate::transaction::Micros;
 
-/// A table of the star that needs no lookup.
+/// A table of the star.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the tables' own names")]
 pub enum Target {
     FOrders,
+    FOrderLines,
     DimProducts,
     DimUsers,
     DimAisles,
@@ -31,14 +33,21 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::FOrders, Self::DimProducts, Self::DimUsers, Self::DimAisles, Self::DimDepartments];
+    pub const ALL: [Self; 6] = [
+        Self::FOrders,
+        Self::FOrderLines,
+        Self::DimProducts,
+        Self::DimUsers,
+        Self::DimAisles,
+        Self::DimDepartments,
+    ];
 
     /// Its name in ClickHouse.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::FOrders => "f_orders",
+            Self::FOrderLines => "f_order_lines",
             Self::DimProducts => "dim_products",
             Self::DimUsers => "dim_users",
             Self::DimAisles => "dim_aisles",
@@ -52,6 +61,17 @@ impl Target {
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Self::FOrders => &["order_id", "user_id", "order_date", "date_key", "is_tip_given"],
+            Self::FOrderLines => &[
+                "order_id",
+                "product_id",
+                "add_to_cart_order",
+                "user_id",
+                "order_date",
+                "date_key",
+                "product_name",
+                "aisle",
+                "department",
+            ],
             Self::DimProducts => &["product_id", "product_name", "aisle_id", "department_id", "is_organic"],
             Self::DimUsers => &["user_id", "label"],
             Self::DimAisles => &["aisle_id", "aisle"],
@@ -76,6 +96,7 @@ impl Target {
     pub fn source(self) -> Table {
         match self {
             Self::FOrders => Table::Orders,
+            Self::FOrderLines => Table::OrderProducts,
             Self::DimProducts => Table::Products,
             Self::DimUsers => Table::Users,
             Self::DimAisles => Table::Aisles,
@@ -91,6 +112,7 @@ impl Shop {
         let tables = self.tables();
         let mut rows: Vec<Vec<String>> = match target {
             Target::FOrders => tables.orders.values().map(order).collect(),
+            Target::FOrderLines => tables.lines.values().map(|row| line(row, tables)).collect(),
             Target::DimProducts => {
                 let products = tables.products.values().map(|row| {
                     vec![
@@ -127,16 +149,34 @@ impl Shop {
 }
 
 fn order(row: &Order) -> Vec<String> {
+    let [time, date_key] = ordered(row);
+    let is_tip_given = row.tip_given.unwrap_or(false).to_string();
+    vec![row.order_id.0.to_string(), row.user_id.0.to_string(), time, date_key, is_tip_given]
+}
+
+/// The shop keeps its references whole: what a line refers to is there.
+fn line(row: &OrderProduct, tables: &Tables) -> Vec<String> {
+    let (order, product) = (&tables.orders[&row.order_id], &tables.products[&row.product_id]);
+    let [time, date_key] = ordered(order);
+    vec![
+        row.order_id.0.to_string(),
+        row.product_id.0.to_string(),
+        row.add_to_cart_order.to_string(),
+        order.user_id.0.to_string(),
+        time,
+        date_key,
+        product.product_name.to_string(),
+        tables.aisles[&product.aisle_id].aisle.to_string(),
+        tables.departments[&product.department_id].department.to_string(),
+    ]
+}
+
+/// When an order was made, and the key of that day.
+fn ordered(row: &Order) -> [String; 2] {
     let Micros(us) = row.order_date;
     let time = DateTime::from_timestamp_micros(us).expect("the shop's times are of this age");
     let date_key = i64::from(time.year()) * 10_000 + i64::from(time.month() * 100 + time.day());
-    vec![
-        row.order_id.0.to_string(),
-        row.user_id.0.to_string(),
-        time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
-        date_key.to_string(),
-        row.tip_given.unwrap_or(false).to_string(),
-    ]
+    [time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(), date_key.to_string()]
 }
 
 #[cfg(test)]
