@@ -25,7 +25,8 @@ impl Orders {
         );
         std::fs::write(dir.join("Cargo.toml"), manifest).unwrap();
         std::fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
-        let source = std::fs::read_to_string(workspace.join("transforms/orders/src/lib.rs")).unwrap();
+        let source =
+            std::fs::read_to_string(workspace.join("runtime/fixtures/transforms/orders/src/lib.rs")).unwrap();
         let this = Self { dir, source };
         this.save(&this.source);
         this

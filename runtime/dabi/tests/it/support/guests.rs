@@ -9,7 +9,7 @@ use dabi::build::Project;
 
 use super::block_on;
 
-/// The .wasm of a folder of `transforms/` or `tests/guests/`.
+/// The .wasm of a guest, or of a transform of the captures or of the shop.
 pub(crate) fn wasm(name: &str) -> Vec<u8> {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     let mut built = BUILT.get_or_init(Mutex::default).lock().expect("a build panicked");
@@ -19,7 +19,8 @@ pub(crate) fn wasm(name: &str) -> Vec<u8> {
 
 fn build(name: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [here.join("tests/guests"), here.join("../../transforms")];
+    let folders =
+        ["tests/guests", "../fixtures/transforms", "../../transforms"].map(|folder| here.join(folder));
     let project = folders.iter().find_map(|folder| Project::at(&folder.join(name)));
     let project = project.unwrap_or_else(|| panic!("there is no guest or transform {name}"));
     let built = block_on(project.build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")));
