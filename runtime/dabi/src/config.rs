@@ -127,6 +127,25 @@ pub fn transforms(
     merged(table, origin, environment).map(|part: Part| part.transforms)
 }
 
+/// As [`load`], but with `instead` in the place of whole sections: nothing that
+/// the file or the environment says of a section in `replaced` is left.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_replacing(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    replaced: &[&str],
+    instead: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
+    let (mut table, mut origin) = file(path)?;
+    origin.extend(overlay_all(&mut table, environment));
+    for section in replaced {
+        table.remove(*section);
+    }
+    merged(table, origin, instead)
+}
+
 /// The table of `path`, or of `dabi.toml` if it exists, and where it is from.
 fn file(path: Option<&Path>) -> Result<(toml::Table, Vec<String>), ConfigError> {
     if let Some(path) = path {
@@ -147,22 +166,6 @@ pub fn from_environment(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Settings, ConfigError> {
     merged(toml::Table::new(), Vec::new(), environment)
-}
-
-/// Is any key of the section `name` set, in the file or the environment?
-///
-/// # Errors
-/// As [`load`].
-pub fn has_section(
-    path: Option<&Path>,
-    name: &str,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<bool, ConfigError> {
-    let (mut table, _) = file(path)?;
-    for (variable, value) in environment {
-        overlay(&mut table, &variable, &value);
-    }
-    Ok(table.contains_key(name))
 }
 
 fn merged<T: DeserializeOwned>(
@@ -195,6 +198,15 @@ fn read(path: &Path) -> Result<Option<toml::Table>, ConfigError> {
         source: source.into(),
     })?;
     Ok(Some(table))
+}
+
+/// Lays variables over `table`; gives the names of those that are dabi's settings.
+fn overlay_all(
+    table: &mut toml::Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Vec<String> {
+    let ours = environment.into_iter().filter(|(name, value)| overlay(table, name, value));
+    ours.map(|(name, _)| name).collect()
 }
 
 /// Lays one environment variable over `table`; false if it is none of dabi's settings.
@@ -271,6 +283,23 @@ mod tests {
         assert_eq!(with(&[], &file).unwrap().calendar.to_string(), "2024-02-29 to 2024-03-01");
         let error = with(&[("DABI_CALENDAR_TO", "1999-12-31")], FILE).unwrap_err().to_string();
         assert!(error.contains("DABI_CALENDAR_TO") && error.contains("ends on 1999-12-31"), "{error}");
+    }
+
+    #[test]
+    fn a_replaced_section_leaves_nothing_behind() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), FILE.replace("[warehouse]", "[warehouse]\nuser = 'production'")).unwrap();
+        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let settings = load_replacing(
+            Some(path.path()),
+            [own("DABI_WAREHOUSE_DATABASE", "production"), own("DABI_KAFKA_BROKERS", "env:9092")],
+            &["warehouse"],
+            [own("DABI_WAREHOUSE_URL", "embedded")],
+        )
+        .unwrap();
+        let warehouse = settings.warehouse;
+        assert_eq!((warehouse.url.as_str(), warehouse.user.as_str()), ("embedded", "default"));
+        assert_eq!((warehouse.database.as_str(), settings.kafka.brokers.as_str()), ("dabi", "env:9092"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::config::{self, Settings};
 use crate::demo::{Seller, Sold, TargetVerdict, judge};
 use crate::overview::{Overview, Quantiles};
 use crate::pipeline::{Pipeline, STOPPED, Status};
-use crate::telemetry::{Metrics, screen};
+use crate::telemetry::Metrics;
 use crate::warehouse::Warehouse;
 
 /// Where a demo lives; made anew at each start.
@@ -158,23 +158,19 @@ fn settings(command: &DemoCommand, world: &World, broker: &EmbeddedBroker) -> an
         ("DABI_KAFKA_TOPICS", r#"["^.*"]"#.to_owned()),
         ("DABI_TRANSFORMS_DIR", command.transforms.display().to_string()),
     ];
-    let own = own.map(|(name, value)| (name.to_owned(), value));
-    Ok(config::from_environment(world.variables().into_iter().chain(own))?)
+    let variables = own.into_iter().chain(world.variables());
+    Ok(config::from_environment(variables.map(|(name, value)| (name.to_owned(), value)))?)
 }
 
-/// The first lines: what to open, what to edit, what to ask.
 fn introduce(command: &DemoCommand, world: &World, page: String) {
+    const QUERY: &str = "SELECT day_part, count() FROM dabi.f_orders GROUP BY day_part FORMAT PrettyCompact";
     let source = command.transforms.join("f_orders/src/lib.rs");
-    let lines = [
-        format!("Open   http://{page}"),
-        format!("Edit   {}, and save: new orders go through it", source.display()),
-        format!(
-            "Ask    curl {} -d 'SELECT day_part, count() FROM dabi.f_orders GROUP BY day_part FORMAT PrettyCompact'",
-            world.address_for_curl()
-        ),
-        "End    Ctrl-C: the star is compared with the shop, and nothing is left running\n".to_owned(),
-    ];
-    screen().suspend(|| eprintln!("{}", lines.join("\n")));
+    terminal::introduce(&[
+        ("Open", format!("http://{page}")),
+        ("Edit", format!("{}, and save: later orders go through it", source.display())),
+        ("Ask", world.curl(QUERY)),
+        ("End", "Ctrl-C: star and shop are compared, and nothing is left running".to_owned()),
+    ]);
 }
 
 /// Opens the shop once events flow, and sells until it closes; nothing if it

@@ -8,6 +8,7 @@ mod build;
 pub mod capture;
 mod check;
 mod demo;
+mod dev;
 pub mod lake;
 mod observed;
 mod run;
@@ -39,7 +40,8 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
-  dabi demo                                   everything on embedded parts
+  dabi demo                                   a shop and its star, on embedded parts
+  dabi dev --capture captures/shop            your own events, while you edit transforms
   dabi build                                  transforms/ → modules
   dabi check                                  settings and transforms, before anything runs
   dabi run                                    Kafka → lake and star, until stopped
@@ -52,6 +54,8 @@ Exit codes: 0 done; 1 stopped by an error, which the last line explains; 2 wrong
 enum Command {
     /// A shop and its star, live, on embedded parts
     Demo(demo::DemoCommand),
+    /// Your own events, on embedded parts, while you edit transforms
+    Dev(dev::DevCommand),
     /// Keep lake and star up to date with Kafka
     Run(run::RunCommand),
     /// Build the source projects of the transforms' folder
@@ -90,6 +94,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let settings = || settings(cli.config.as_deref());
     match cli.command {
         Command::Demo(command) => demo::run(command).await,
+        Command::Dev(command) => dev::run(command, cli.config.as_deref()).await,
         Command::Run(command) => run::run(command, settings()?).await,
         Command::Build(command) => {
             build::run(command, config::transforms(cli.config.as_deref(), std::env::vars())?).await

@@ -17,6 +17,13 @@ use crate::telemetry::screen;
 /// How often a log gets a line.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
+/// Shows what a person can do now: a word and how, a line each.
+pub(super) fn introduce(ways: &[(&str, String)]) {
+    let lines: Vec<_> =
+        ways.iter().map(|(word, how)| format!("{} {how}", style(format!("{word:<5}")).bold())).collect();
+    screen().suspend(|| eprintln!("{}\n", lines.join("\n")));
+}
+
 /// Shows every snapshot until there are no more.
 pub(super) async fn follow(overview: watch::Receiver<Arc<Overview>>) {
     if Term::stderr().is_term() { draw(overview).await } else { log(overview).await }
@@ -46,7 +53,7 @@ async fn log(mut overview: watch::Receiver<Arc<Overview>>) {
 }
 
 /// What the terminal shows: the flow, the star, and what needs a look.
-fn lines(overview: &Overview) -> Vec<String> {
+pub(super) fn lines(overview: &Overview) -> Vec<String> {
     let phase = if overview.ready { Style::new().green() } else { Style::new().yellow() };
     let mut lines = vec![
         String::new(),

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use crate::warehouse::embedded::EmbeddedClickHouse;
 
-/// A folder of one's own, and the engine on it.
+/// A folder of one's own, and what stands in it.
 pub(super) struct World {
     folder: PathBuf,
     engine: EmbeddedClickHouse,
@@ -18,41 +18,46 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Clears `folder` and starts the engine on it.
+    /// Clears `folder`, if nobody else lives there, and starts a ClickHouse in it.
     pub(super) async fn create(folder: &Path) -> anyhow::Result<Self> {
-        let lock = lock(folder)?;
-        if folder.exists() {
-            std::fs::remove_dir_all(folder)
-                .with_context(|| format!("clear what the last run left in {}", folder.display()))?;
-        }
-        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let lock = clear(folder)?;
         let engine = EmbeddedClickHouse::start(&folder.join("clickhouse")).await?;
         Ok(Self { folder: folder.to_owned(), engine, _lock: lock })
     }
 
-    /// The settings that lead to it, as environment variables.
-    pub(super) fn variables(&self) -> Vec<(String, String)> {
-        let variables = [
+    /// The settings, as environment variables, that lead to lake and warehouse here.
+    pub(super) fn variables(&self) -> [(&'static str, String); 4] {
+        [
             ("DABI_LAKE_URL", self.folder.join("lake").display().to_string()),
             ("DABI_WAREHOUSE_URL", self.engine.url().to_owned()),
             ("DABI_WAREHOUSE_USER", self.engine.user().to_owned()),
             // Quoted: one of digits alone must not be read as a number.
             ("DABI_WAREHOUSE_PASSWORD", format!("{:?}", self.engine.password())),
-        ];
-        variables.map(|(name, value)| (name.to_owned(), value)).into()
+        ]
     }
 
-    /// The engine's address for curl, password included: it is another one at
-    /// each start, and the engine listens on loopback only.
-    pub(super) fn address_for_curl(&self) -> String {
+    /// A line that asks the ClickHouse here, ready to be pasted. The password may
+    /// be seen: each start has another, and only loopback can use it.
+    pub(super) fn curl(&self, sql: &str) -> String {
         let address = self.engine.url().trim_start_matches("http://");
-        format!("http://{}:{}@{address}", self.engine.user(), self.engine.password())
+        format!("curl http://{}:{}@{address} -d '{sql}'", self.engine.user(), self.engine.password())
     }
 
-    /// Ends the engine.
+    /// Ends what was started.
     pub(super) async fn close(self) {
         self.engine.stop().await;
     }
+}
+
+/// Empties `folder`, if nobody else lives there.
+fn clear(folder: &Path) -> anyhow::Result<File> {
+    let lock = lock(folder)?;
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("clear what the last run left in {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(lock)
 }
 
 /// Held as long as the world stands; the system gives it back however that ends.
@@ -64,11 +69,27 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!(
-                "another dabi runs in {}; stop it first, or start this one in another folder",
-                folder.display()
-            )
+            bail!("another dabi runs in {}; stop it first, or start this one elsewhere", folder.display())
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_is_made_anew_and_belongs_to_one_process() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("demo");
+        let lock = clear(&folder).unwrap();
+        std::fs::write(folder.join("left"), "over").unwrap();
+        let refused = clear(&folder).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("another dabi runs in"), "{refused}");
+        assert!(folder.join("left").exists(), "a world that is lived in is left alone");
+        drop(lock);
+        clear(&folder).unwrap();
+        assert!(!folder.join("left").exists());
     }
 }

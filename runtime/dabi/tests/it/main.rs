@@ -8,6 +8,7 @@
 mod capture;
 mod captures;
 mod chain;
+mod demo;
 mod deploy;
 mod lake;
 mod page;

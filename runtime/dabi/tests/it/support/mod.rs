@@ -22,6 +22,7 @@ pub(crate) mod minio;
 pub(crate) mod orders;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod project;
 pub(crate) mod sample;
 
 use std::hash::{BuildHasher, RandomState};

@@ -71,6 +71,12 @@ impl Process {
         self.wait(limit)
     }
 
+    /// Asks it to end as Ctrl-C does (SIGINT) and waits for that.
+    pub(crate) fn interrupt(&mut self, limit: Duration) -> ExitStatus {
+        self.signal(Signal::INT);
+        self.wait(limit)
+    }
+
     /// Ends it where it stands (`kill -9`).
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
