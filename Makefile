@@ -27,7 +27,6 @@ setup-clickhouse: build ## The embedded ClickHouse engine
 # Standard output belongs to the demo: with --json a script reads it.
 demo: ## Everything on embedded parts; options in ARGS
 	@$(MAKE) --no-print-directory setup-clickhouse >&2
-	@$(BIN)/dabi build runtime/fixtures/transforms --out .dabi/fixtures/transforms >&2
 	@$(BIN)/dabi demo $(ARGS)
 
 test: setup-tests setup-clickhouse ## Every check and test; options for nextest in ARGS

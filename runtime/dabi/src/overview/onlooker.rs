@@ -79,7 +79,7 @@ impl Onlooker {
         targets: &mut BTreeMap<String, Asked>,
         letters: &mut Option<Asked>,
     ) -> Result<(), WarehouseError> {
-        for target in self.status.report().targets() {
+        for (target, _) in self.status.report().targets() {
             let label = TableLabel { table: target.to_owned() };
             let written = self.metrics.star_rows.get_or_create(&label).get();
             if due(targets.get(target), written, Instant::now()) {

@@ -112,20 +112,19 @@ impl Scribe {
         }
     }
     fn target_states(&mut self, report: &Report, seen: &Seen, now: Instant) -> Vec<TargetState> {
-        let mut states = Vec::new();
-        for transform in &report.transforms {
-            for table in &transform.targets {
-                let label = TableLabel { table: table.clone() };
-                let written = self.metrics.star_rows.get_or_create(&label).get();
-                let meter = self.targets.entry(table.clone()).or_insert_with(|| Meter::new(now, written));
-                states.push(TargetState {
-                    table: table.clone(),
-                    transform: transform.name.clone(),
-                    rows: seen.rows.get(table).copied(),
-                    rows_per_s: meter.rate(now, written),
-                });
+        let metrics = &self.metrics;
+        let meters = &mut self.targets;
+        let states = report.targets().map(|(table, transform)| {
+            let label = TableLabel { table: table.to_owned() };
+            let written = metrics.star_rows.get_or_create(&label).get();
+            let meter = meters.entry(table.to_owned()).or_insert_with(|| Meter::new(now, written));
+            TargetState {
+                table: table.to_owned(),
+                transform: transform.name.clone(),
+                rows: seen.rows.get(table).copied(),
+                rows_per_s: meter.rate(now, written),
             }
-        }
-        states
+        });
+        states.collect()
     }
 }

@@ -62,9 +62,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// The names of all targets.
-    pub fn targets(&self) -> impl Iterator<Item = &str> {
-        self.transforms.iter().flat_map(|transform| &transform.targets).map(String::as_str)
+    /// Every target that is kept up to date, with the transform that fills it.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &TransformReport)> {
+        // Another may have taken over the targets of a retired one.
+        let kept = self.transforms.iter().filter(|transform| transform.state != TransformState::Retired);
+        kept.flat_map(|transform| transform.targets.iter().map(move |table| (table.as_str(), transform)))
     }
 }
 
