@@ -33,7 +33,7 @@ async fn draw(mut overview: watch::Receiver<Arc<Overview>>) {
     let bar = screen().add(ProgressBar::new_spinner());
     bar.set_style(ProgressStyle::with_template("{msg}").expect("a valid template"));
     while overview.changed().await.is_ok() {
-        let lines = lines(&overview.borrow_and_update().clone());
+        let lines = lines(&Arc::clone(&overview.borrow_and_update()));
         let width = usize::from(Term::stderr().size().1);
         let lines: Vec<_> = lines.iter().map(|line| truncate_str(line, width, "…")).collect();
         bar.set_message(lines.join("\n"));
@@ -45,9 +45,11 @@ async fn draw(mut overview: watch::Receiver<Arc<Overview>>) {
 async fn log(mut overview: watch::Receiver<Arc<Overview>>) {
     let mut next = tokio::time::Instant::now() + LOG_EVERY;
     while overview.changed().await.is_ok() {
-        if tokio::time::Instant::now() >= next {
-            next += LOG_EVERY;
-            tracing::info!("{}", flow(&overview.borrow_and_update().clone()));
+        let latest = Arc::clone(&overview.borrow_and_update());
+        // Of a start the log tells already.
+        if tokio::time::Instant::now() >= next && latest.phase != "starting" {
+            next = tokio::time::Instant::now() + LOG_EVERY;
+            tracing::info!("{}", flow(&latest));
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::support::project::SourceProject;
 use crate::support::{guests, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
+/// Where the SDK was never built, with all that it needs.
+const FIRST_BUILD: Duration = Duration::from_secs(300);
 /// A second on a machine that does nothing else.
 const SHOWS_WITHIN: Duration = Duration::from_secs(10);
 /// What the source invites to edit.
@@ -111,7 +113,7 @@ fn an_edit_shows_in_the_star_and_an_error_in_it_stops_nothing() {
     dabi.environment(&SourceProject::environment());
     let mut demo = dabi.start(&["demo", "--rate", "300"]);
     let watched = Watched::new(&demo);
-    wait_until("the star fills", LIMIT, || watched.orders("true") > 0);
+    wait_until("the star fills", FIRST_BUILD, || watched.orders("true") > 0);
     wait_until("the page knows", LIMIT, || {
         let targets = watched.overview()["targets"].clone();
         let orders = targets.as_array().unwrap().iter().find(|target| target["table"] == "f_orders").cloned();
