@@ -1,6 +1,7 @@
 //! `dabi demo`: the whole of dabi on embedded parts, over a shop that is open.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ async fn play(command: &DemoCommand, world: &World, stop: CancellationToken) -> 
     }
     let settings = settings(command, world, &broker)?;
     let listener = observed::listen_nearby(&settings).await?;
-    introduce(command, world, listener.local_addr().context("ask for the port")?.to_string());
+    introduce(command, world, listener.local_addr().context("ask for the port")?);
 
     let (metrics, status) = (Metrics::new(), Status::default());
     let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
@@ -162,7 +163,7 @@ fn settings(command: &DemoCommand, world: &World, broker: &EmbeddedBroker) -> an
     Ok(config::from_environment(variables.map(|(name, value)| (name.to_owned(), value)))?)
 }
 
-fn introduce(command: &DemoCommand, world: &World, page: String) {
+fn introduce(command: &DemoCommand, world: &World, page: SocketAddr) {
     const QUERY: &str = "SELECT day_part, count() FROM dabi.f_orders GROUP BY day_part FORMAT PrettyCompact";
     let source = command.transforms.join("f_orders/src/lib.rs");
     terminal::introduce(&[

@@ -1,5 +1,6 @@
 //! `dabi dev`: one's own events through one's own transforms, on embedded parts.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -71,7 +72,7 @@ async fn follow(
     let broker = command.capture.as_ref().map(|_| EmbeddedBroker::start()).transpose()?;
     let settings = settings(command, config, world, broker.as_ref())?;
     let listener = observed::listen_nearby(&settings).await?;
-    introduce(&settings, world, listener.local_addr().context("ask for the port")?.to_string());
+    introduce(&settings, world, listener.local_addr().context("ask for the port")?);
 
     let (metrics, status, finish) = (Metrics::new(), Status::default(), CancellationToken::new());
     let playing = match &command.capture {
@@ -129,7 +130,7 @@ fn settings(
     Ok(config::load_replacing(config, std::env::vars(), &["lake", "warehouse"], instead)?)
 }
 
-fn introduce(settings: &Settings, world: &World, page: String) {
+fn introduce(settings: &Settings, world: &World, page: SocketAddr) {
     let query = format!("SHOW TABLES FROM {}", settings.warehouse.database);
     terminal::introduce(&[
         ("Open", format!("http://{page}")),

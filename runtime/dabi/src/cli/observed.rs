@@ -106,7 +106,6 @@ impl Observed {
         if !self.server.is_finished() {
             let _answered = timeout(LAST_ANSWERS, self.server).await;
         }
-        let last = Arc::clone(&self.overview.borrow());
-        last
+        Arc::clone(&self.overview.borrow())
     }
 }
