@@ -9,7 +9,7 @@ pub(super) fn push_varint(buffer: &mut Vec<u8>, mut value: u64) {
         buffer.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    buffer.push(value as u8);
+    buffer.push((value & 0x7f) as u8);
 }
 
 pub(super) fn take_varint(bytes: &mut &[u8]) -> u64 {

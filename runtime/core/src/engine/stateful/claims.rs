@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, BinaryArray, BinaryBuilder, BooleanBuilder};
 
 use super::EngineError;
-use super::emit::{Emission, TargetDifference};
+use super::emit::{Emission, TargetDifference, Tombstone};
 use super::outcome::{Entry, Kept};
 use crate::engine::state::{Regroupings, Space};
 
@@ -39,11 +39,24 @@ impl Given {
     }
 }
 
+/// What a source row gave for a star key before the epoch, and what it gives now.
+struct Change {
+    old: Option<Given>,
+    new: Option<Given>,
+}
+
+/// Those that claimed a star key before the epoch: the first, one more than were
+/// released.
+struct Claimants {
+    key: Box<[u8]>,
+    first: Vec<Vec<u8>>,
+}
+
 /// What the epoch does to one star key.
 #[derive(Default)]
 struct Contest {
-    /// By source key, what it gave before and what it gives now.
-    changes: BTreeMap<Box<[u8]>, (Option<Given>, Option<Given>)>,
+    /// By source key.
+    changes: BTreeMap<Box<[u8]>, Change>,
     decision: Option<Decision>,
 }
 
@@ -81,7 +94,7 @@ impl Claims {
         let contest = self.contests.get_mut(key).expect("just put there");
         let old = old.map(|entry| Given::of(entry, None));
         let new = new.map(|(page, row, entry)| Given::of(entry, Some((page, row))));
-        contest.changes.insert(source.into(), (old, new));
+        contest.changes.insert(source.into(), Change { old, new });
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -100,8 +113,8 @@ impl Claims {
     ) -> Result<BinaryArray, EngineError> {
         let open: Vec<Box<[u8]>> = std::mem::take(&mut self.open).into_iter().collect();
         let mut wanted = BTreeSet::new();
-        for (key, members) in self.first_members(target, open, emission)? {
-            match self.decide(target, &key, &members, emission)? {
+        for Claimants { key, first } in self.claimants(target, open, emission)? {
+            match self.decide(target, &key, &first, emission)? {
                 Ok(decision) => self.contests.get_mut(&key).expect("it is open").decision = Some(decision),
                 Err(source) => {
                     wanted.insert(source);
@@ -112,32 +125,30 @@ impl Claims {
         Ok(BinaryArray::from_iter_values(wanted))
     }
 
-    /// For each star key those that claimed it before the epoch: the first, one
-    /// more than were released.
-    fn first_members(
+    fn claimants(
         &self,
         target: usize,
         open: Vec<Box<[u8]>>,
         emission: &Emission<'_>,
-    ) -> Result<Vec<(Box<[u8]>, Vec<Vec<u8>>)>, EngineError> {
+    ) -> Result<Vec<Claimants>, EngineError> {
         let space = emission.plan.targets[target].claims;
         let released =
-            |key: &[u8]| self.contests[key].changes.values().filter(|(_, new)| new.is_none()).count();
+            |key: &[u8]| self.contests[key].changes.values().filter(|change| change.new.is_none()).count();
         let (few, many): (Vec<_>, Vec<_>) = open.into_iter().partition(|key| released(key) <= RELEASED_FEW);
-        let mut first = Vec::with_capacity(few.len() + many.len());
+        let mut all = Vec::with_capacity(few.len() + many.len());
         let groups = BinaryArray::from_iter_values(&few);
         let found = emission.tables.state.members(space, &groups, RELEASED_FEW + 1)?;
         let mut own: Vec<Vec<Vec<u8>>> = vec![Vec::new(); few.len()];
         for (group, member) in found.groups.iter().zip(found.members.iter().flatten()) {
             own[*group as usize].push(member.to_vec());
         }
-        first.extend(few.into_iter().zip(own));
+        all.extend(few.into_iter().zip(own).map(|(key, first)| Claimants { key, first }));
         for key in many {
             let page = emission.tables.state.page(space, &key, None, released(&key) + 1)?;
-            let members = page.iter().flatten().map(<[u8]>::to_vec).collect();
-            first.push((key, members));
+            let first = page.iter().flatten().map(<[u8]>::to_vec).collect();
+            all.push(Claimants { key, first });
         }
-        Ok(first)
+        Ok(all)
     }
 
     /// What leaves for `key`, or the source key that must be evaluated first.
@@ -151,26 +162,26 @@ impl Claims {
         emission: &Emission<'_>,
     ) -> Result<Result<Decision, Box<[u8]>>, EngineError> {
         let changes = &self.contests[key].changes;
-        let stays = |member: &&[u8]| changes.get(*member).is_none_or(|(_, new)| new.is_some());
-        let claimed = changes.iter().find(|(_, (_, new))| new.is_some()).map(|(source, _)| &**source);
+        let stays = |member: &&[u8]| changes.get(*member).is_none_or(|change| change.new.is_some());
+        let claimed = changes.iter().find(|(_, change)| change.new.is_some()).map(|(source, _)| &**source);
         let winner = members.iter().map(Vec::as_slice).find(stays).into_iter().chain(claimed).min();
         let stood = match members.first() {
             None => None,
             Some(first) => match changes.get(first.as_slice()) {
-                Some((old, _)) => old.clone(),
+                Some(change) => change.old.clone(),
                 None => stored(target, key, first, emission)?,
             },
         };
         let stands = match winner {
             None => None,
             Some(winner) => match changes.get(winner) {
-                Some((_, new)) => new.clone(),
+                Some(change) => change.new.clone(),
                 None => given(target, key, winner, emission)?,
             },
         };
         let conflicts = changes
             .values()
-            .filter_map(|(_, new)| new.as_ref())
+            .filter_map(|change| change.new.as_ref())
             .filter(|new| stands.as_ref().is_some_and(|stands| !stands.is_same_row(new)));
         let conflicts = conflicts.count() as u64;
         let (live, dead) = match (stood, stands, winner) {
@@ -193,7 +204,9 @@ impl Claims {
             let Some(decision) = &contest.decision else { continue };
             conflicts += decision.conflicts;
             difference.live.extend(decision.live);
-            difference.dead.extend(decision.dead.clone().map(|beside| (key.clone(), beside)));
+            difference
+                .dead
+                .extend(decision.dead.clone().map(|beside| Tombstone { key: key.clone(), beside }));
         }
         (difference, conflicts)
     }
@@ -203,7 +216,7 @@ impl Claims {
         let (mut groups, mut members, mut joins) =
             (BinaryBuilder::new(), BinaryBuilder::new(), BooleanBuilder::new());
         for (key, contest) in &self.contests {
-            for (source, (old, new)) in &contest.changes {
+            for (source, Change { old, new }) in &contest.changes {
                 if old.is_some() != new.is_some() {
                     groups.append_value(key);
                     members.append_value(source);

@@ -56,8 +56,14 @@ pub(super) struct Emission<'a> {
 pub(super) struct TargetDifference {
     /// Page and row.
     pub(super) live: Vec<(usize, u32)>,
-    /// Star key and the columns beside it.
-    pub(super) dead: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) dead: Vec<Tombstone>,
+}
+
+/// A star row that goes: its key, and the columns that rows are sorted by beside
+/// it.
+pub(super) struct Tombstone {
+    pub(super) key: Box<[u8]>,
+    pub(super) beside: Box<[u8]>,
 }
 
 /// Counts and letters of one transform in one epoch.
@@ -224,7 +230,7 @@ impl<'a> Emission<'a> {
             rows.live.push((page, row));
         }
         if let Some(old) = old.filter(|old| !new.is_some_and(|(_, new)| same_place(*old, new))) {
-            rows.dead.push((old.key.into(), old.beside.into()));
+            rows.dead.push(Tombstone { key: old.key.into(), beside: old.beside.into() });
         }
     }
 
@@ -331,15 +337,15 @@ fn batches_of(
 fn dead_columns(
     target: &TargetPlan,
     width: usize,
-    dead: &[(Box<[u8]>, Box<[u8]>)],
+    dead: &[Tombstone],
 ) -> Result<Vec<Option<ArrayRef>>, ArrowError> {
     let mut columns = vec![None; width];
     let parser = target.key_rows.parser();
-    let keys = target.key_rows.convert_rows(dead.iter().map(|(key, _)| parser.parse(key)))?;
+    let keys = target.key_rows.convert_rows(dead.iter().map(|row| parser.parse(&row.key)))?;
     columns_at(&mut columns, &target.key, keys);
     if let Some(rows) = &target.beside_rows {
         let parser = rows.parser();
-        let beside = rows.convert_rows(dead.iter().map(|(_, beside)| parser.parse(beside)))?;
+        let beside = rows.convert_rows(dead.iter().map(|row| parser.parse(&row.beside)))?;
         columns_at(&mut columns, &target.beside, beside);
     }
     Ok(columns)

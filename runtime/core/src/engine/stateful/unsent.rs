@@ -29,6 +29,9 @@ struct Link {
     old_key: Option<Box<[u8]>>,
 }
 
+/// Gives the row that a key has.
+pub(super) type CurrentRow<'a> = dyn FnMut(&[u8]) -> Result<Option<OwnedRecord>, StateError> + 'a;
+
 const DELETED: u8 = 1;
 const HAS_OLD: u8 = 2;
 const HAS_KEY: u8 = 4;
@@ -102,7 +105,7 @@ impl<'a> KeyChanges<'a> {
     pub(super) fn fill(
         &mut self,
         record: &mut OwnedRecord,
-        current: &mut dyn FnMut(&[u8]) -> Result<Option<OwnedRecord>, StateError>,
+        current: &mut CurrentRow<'_>,
     ) -> Result<(), StateError> {
         let Some(link) = record.link.clone() else { return Ok(()) };
         let mut settled = true;
@@ -126,7 +129,7 @@ impl<'a> KeyChanges<'a> {
         &mut self,
         link: &[u8],
         cell: usize,
-        current: &mut dyn FnMut(&[u8]) -> Result<Option<OwnedRecord>, StateError>,
+        current: &mut CurrentRow<'_>,
     ) -> Result<(OwnedCell, bool), StateError> {
         let nowhere = OwnedCell { known: Known::Nowhere, linked: false, bytes: Box::default() };
         let mut id: Box<[u8]> = link.into();

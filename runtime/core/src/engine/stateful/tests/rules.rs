@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, Int64Array, StringArray, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::DataType as Arrow;
 
@@ -167,7 +167,7 @@ fn ints(name: &str, values: impl Iterator<Item = i64>) -> (arrow::datatypes::Fie
 }
 
 fn sent(commands: &Commands) -> usize {
-    commands.outbox.inserts.iter().flat_map(|insert| &insert.batches).map(|batch| batch.num_rows()).sum()
+    commands.outbox.inserts.iter().flat_map(|insert| &insert.batches).map(RecordBatch::num_rows).sum()
 }
 
 #[test]
@@ -202,6 +202,23 @@ fn a_large_fan_out_is_worked_off_page_by_page() {
     }
     assert!((9..=11).contains(&epochs), "{epochs} epochs");
     assert_eq!(shop.view().iter().filter(|row| row[0] == "Countess").count(), 100);
+}
+
+/// Until the sweep has come to a row that is gone, nobody is given it.
+#[test]
+fn a_truncated_row_is_gone_at_once() {
+    let mut shop = Shop::new(f_orders("m", "id", MissingPolicy::Hold));
+    let users: Vec<(i64, &str, i64)> = (0..100).map(|id| (id, "Ada", 0)).collect();
+    shop.apply(&[shop.users(Op::Create, &users)]);
+    shop.apply(&[shop.users(Op::Truncate, &[(0, "", 0)])]);
+    let orders: Vec<(i64, i64)> = (0..100).map(|id| (id, id)).collect();
+    shop.apply(&[shop.orders(Op::Create, &orders)]);
+    assert!(shop.engine.has_work());
+    assert!(shop.view().is_empty(), "{:?}", shop.view());
+    while shop.engine.has_work() {
+        shop.apply(&[]);
+    }
+    assert_eq!(shop.engine.progress().held["f_orders"], 100);
 }
 
 /// As a date dimension from orders: the row is sent once, whoever gives it, and

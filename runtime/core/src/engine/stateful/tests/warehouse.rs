@@ -11,10 +11,13 @@ use super::super::{Outbox, StatefulTransform};
 /// Rows as text, without the hidden columns.
 pub(super) type View = BTreeSet<Vec<String>>;
 
-/// Physical tables: by sorting key the version and the row, if it is live.
+/// The version of a row, and the row if it is live.
+type Stored = (u64, Option<Vec<String>>);
+
+/// Physical tables by name, and rows by sorting key.
 #[derive(Default)]
 pub(super) struct Warehouse {
-    tables: BTreeMap<String, BTreeMap<Vec<String>, (u64, Option<Vec<String>>)>>,
+    tables: BTreeMap<String, BTreeMap<Vec<String>, Stored>>,
     /// Open dead letters: transform and key.
     pub(super) letters: BTreeSet<(String, String)>,
 }
