@@ -211,14 +211,14 @@ fn a_truncated_row_is_gone_at_once() {
     let users: Vec<(i64, &str, i64)> = (0..100).map(|id| (id, "Ada", 0)).collect();
     shop.apply(&[shop.users(Op::Create, &users)]);
     shop.apply(&[shop.users(Op::Truncate, &[(0, "", 0)])]);
-    let orders: Vec<(i64, i64)> = (0..100).map(|id| (id, id)).collect();
+    let orders: Vec<(i64, i64)> = (95..100).map(|id| (id, id)).collect();
     shop.apply(&[shop.orders(Op::Create, &orders)]);
     assert!(shop.engine.has_work());
     assert!(shop.view().is_empty(), "{:?}", shop.view());
     while shop.engine.has_work() {
         shop.apply(&[]);
     }
-    assert_eq!(shop.engine.progress().held["f_orders"], 100);
+    assert_eq!(shop.engine.progress().held["f_orders"], 5);
 }
 
 /// As a date dimension from orders: the row is sent once, whoever gives it, and
