@@ -102,6 +102,11 @@ impl Output {
     /// Makes the content durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.files.step(Step::Sync(&self.path))?;
+        #[cfg(test)]
+        if self.files.faults.is_some() {
+            // the faults say what a loss of power leaves
+            return Ok(());
+        }
         self.file.sync_data()
     }
 }

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use dabi_core::engine::state::StateError;
 use dabi_core::version::Version;
@@ -30,6 +31,9 @@ const MARK: &str = "mark";
 const CONDEMNED: &str = "condemned";
 const ASIDE: &str = "aside";
 const FORMAT: u32 = 1;
+/// How long the lock is waited for: who had it may be just ending.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Tells one store from all others, so that files are not mixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,12 +77,18 @@ impl Folder {
         std::fs::create_dir_all(path).map_err(|error| fail(&error))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK));
         let lock = lock.map_err(|error| fail(&error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.into(), files, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(fail(
-                &"another process has it; stop that one, or give each pipeline a [state] dir of its own",
-            )),
-            Err(TryLockError::Error(error)) => Err(fail(&error)),
+        let patience = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.into(), files, _lock: lock }),
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(fail(
+                        &"another process has it; stop that one, or give each pipeline a [state] dir of its own",
+                    ));
+                }
+                Err(TryLockError::Error(error)) => return Err(fail(&error)),
+            }
         }
     }
 

@@ -2,17 +2,18 @@
 //!
 //! Owns how entries become fjall's keys. Does not own durability (`logged`):
 //! fjall's own journal, which may lose records in silence when it is damaged, is
-//! never relied upon.
+//! never read.
 //!
 //! Invariants: the log has every epoch before fjall sees it, and keeps it until
 //! a checkpoint, which is done once all that fjall held at its beginning is in
-//! sorted files, with checksums; so whatever becomes of the journal, replaying
-//! the log over what is left makes it right. Fjall's epoch is written with the
-//! entries of that epoch, so files older than the checkpoint are noticed.
+//! sorted files, with checksums; so replaying the log over those files makes it
+//! right. Each epoch's number is written with its entries, so files older than
+//! the checkpoint are noticed.
 //!
 //! Keys: a kind (1 byte) and a space (u16, big-endian), then the key, or the
 //! length of the group (u32, big-endian), the group, and the member.
 
+use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::path::Path;
 
@@ -107,13 +108,12 @@ impl Entries for Lsm {
     }
 
     fn open(folder: &Path, cache_bytes: &u64, base: Option<&Base>) -> Result<Self, Fault> {
-        if !folder.join(FOLDER).try_exists().map_err(|error| Fault::io("open", folder, &error))? {
-            return Err(Fault::damaged(&folder.join(FOLDER), "missing"));
-        }
+        let path = folder.join(FOLDER);
+        empty_journal(&path).map_err(|error| Fault::io("open", &path, &error))?;
         let this = Self::open_folder(folder, *cache_bytes)?;
         let (epoch, due) = (this.epoch()?, base.map_or(Version::default(), |base| base.version));
         if epoch < due {
-            return Err(Fault::damaged(&folder.join(FOLDER), "older than the checkpoint that goes with it"));
+            return Err(Fault::damaged(&path, "older than the checkpoint that goes with it"));
         }
         Ok(this)
     }
@@ -153,7 +153,8 @@ impl Entries for Lsm {
     }
 
     fn live_bytes(&self) -> u64 {
-        MEMTABLE_BYTES
+        // a checkpoint takes but a flush of what is in memory
+        0
     }
 
     fn dump(&self, walk: &mut Flush, _: usize) -> Result<Vec<Draft>, Fault> {
@@ -225,6 +226,20 @@ impl Entries for Lsm {
     }
 }
 
+/// Puts an empty journal in place of those that are there: the log has what was
+/// only in them, and fjall ends the process over some damage of a journal, and
+/// passes over other damage in silence. Without any it would count its writes
+/// anew, and take what is older for newer.
+fn empty_journal(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::write(folder.join("0.jnl"), [])
+}
+
 const PREFIX_BYTES: usize = 3;
 
 fn prefix(kind: u8, space: Space) -> [u8; PREFIX_BYTES] {
@@ -248,14 +263,31 @@ fn key_of(change: &Change<'_>) -> Vec<u8> {
 
 /// What the system refused may be whole; anything else is damage.
 fn fault(action: &'static str) -> impl Fn(fjall::Error) -> Fault {
-    move |error| match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error))
-            if error.kind() != std::io::ErrorKind::NotFound
-                && error.kind() != std::io::ErrorKind::UnexpectedEof =>
-        {
-            failed(&format!("{action} in fjall"), &error).into()
+    move |error| {
+        let is_refused = match &error {
+            fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+                !is_of_damage(error.kind())
+            }
+            fjall::Error::Poisoned | fjall::Error::Locked => true,
+            _ => false,
+        };
+        if is_refused {
+            return failed(&format!("{action} in fjall"), &error).into();
         }
-        fjall::Error::Poisoned | fjall::Error::Locked => failed(&format!("{action} in fjall"), &error).into(),
-        error => Fault::Damaged(format!("fjall: {error}")),
+        Fault::Damaged(format!("fjall: {error}"))
     }
+}
+
+/// Does fjall meet it where its files are not what it left?
+fn is_of_damage(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidData
+            | ErrorKind::InvalidInput
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+    )
 }

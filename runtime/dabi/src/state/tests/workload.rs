@@ -14,21 +14,21 @@ use super::model::Model;
 const VALUES: [Space; 2] = [Space(1), Space(7)];
 const GROUPS: [Space; 2] = [Space(2), Space(7)];
 
-/// Epoch `epoch` of term 1: some hundred changes.
+/// Epoch `epoch` of term 1: some dozens of changes.
 pub(super) fn epoch(epoch: u64) -> Commit {
     let mut rng = Rng::with_seed(epoch);
     let puts = VALUES.map(|space| {
-        let changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = (0..rng.usize(0..60))
-            .map(|_| (key(rng.u32(0..500)), (rng.u8(..) > 50).then(|| value(&mut rng))))
+        let changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = (0..rng.usize(0..20))
+            .map(|_| (key(rng.u32(0..200)), (rng.u8(..) > 50).then(|| value(&mut rng))))
             .collect();
         puts(space, changes)
     });
     let regroupings = GROUPS.map(|space| {
-        let changes: BTreeMap<_, _> = (0..rng.usize(0..120))
+        let changes: BTreeMap<_, _> = (0..rng.usize(0..50))
             .map(|_| {
                 // half of all in one large group
                 let group = rng.u32(0..20).saturating_sub(10);
-                ((key(group), key(rng.u32(0..3_000))), rng.u8(..) > 60)
+                ((key(group), key(rng.u32(0..600))), rng.u8(..) > 60)
             })
             .collect();
         regroupings(space, changes)
@@ -39,7 +39,7 @@ pub(super) fn epoch(epoch: u64) -> Commit {
         puts: puts.into(),
         regroupings: regroupings.into(),
         meta: format!("positions at {epoch}").into_bytes(),
-        outbox: vec![(epoch % 251) as u8; rng.usize(0..2_000)],
+        outbox: vec![(epoch % 251) as u8; rng.usize(0..500)],
     }
 }
 
@@ -72,6 +72,6 @@ fn key(number: u32) -> Vec<u8> {
 
 /// Mostly small, now and then larger than what shares a chunk.
 fn value(rng: &mut Rng) -> Vec<u8> {
-    let len = if rng.u8(..) == 0 { rng.usize(10_000..40_000) } else { rng.usize(0..200) };
+    let len = if rng.u8(..) < 2 { rng.usize(10_000..40_000) } else { rng.usize(0..200) };
     vec![rng.u8(..); len]
 }
