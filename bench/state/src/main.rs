@@ -79,7 +79,7 @@ fn measure(kind: StoreKind, rows: u32) -> Figures {
     drop(store);
     let (store, recovery) = open_store(kind, folder.path());
     assert_eq!(store.committed().map(|last| last.epoch), Some(workload.epoch()), "it is all there");
-    let events = (EPOCHS * EPOCH_EVENTS as u64) as f64;
+    let events = (EPOCHS * u64::from(EPOCH_EVENTS)) as f64;
     let entries = size.entries.zip(size.members).map(|(entries, members)| entries + members);
     Figures {
         cpu_us: cpu.as_secs_f64() * 1e6 / events,

@@ -8,13 +8,15 @@ use dabi_core::engine::state::{Commit, Puts, Regroupings, Space};
 use dabi_core::version::{Epoch, Term};
 use fastrand::Rng;
 
-pub(crate) const EPOCH_EVENTS: usize = 10_000;
+pub(crate) const EPOCH_EVENTS: u32 = 10_000;
+const NEW_LINES: u32 = EPOCH_EVENTS / 2;
 const ORDERS: Space = Space(0);
 const LINES: Space = Space(1);
 const OUTPUTS: Space = Space(2);
 const LINES_OF_ORDER: Space = Space(3);
 const OUTBOX_BYTES: usize = 600_000;
 
+/// What happens, and how far it has come.
 pub(crate) struct Workload {
     rng: Rng,
     orders: u32,
@@ -60,7 +62,7 @@ impl Workload {
     /// The next part of what is there at first.
     pub(crate) fn load(&mut self) -> Option<Commit> {
         let from = self.loaded;
-        self.loaded = self.orders.min(from + 2 * EPOCH_EVENTS as u32);
+        self.loaded = self.orders.min(from + 2 * EPOCH_EVENTS);
         if from == self.loaded {
             return None;
         }
@@ -77,13 +79,13 @@ impl Workload {
     /// What the next epoch reads: half of the lines are there.
     pub(crate) fn next_epoch(&mut self) -> Reads {
         let known = self.lines;
-        let new = (0..EPOCH_EVENTS as u32 / 2).map(|number| known + number);
+        let new = (0..NEW_LINES).map(|number| known + number);
         let mut lines: BTreeMap<Vec<u8>, u32> = new.map(|line| (key(1, line), line)).collect();
-        while lines.len() < EPOCH_EVENTS {
+        while lines.len() < EPOCH_EVENTS as usize {
             let line = self.rng.u32(0..known);
             lines.insert(key(1, line), line);
         }
-        self.lines += EPOCH_EVENTS as u32 / 2;
+        self.lines += NEW_LINES;
         let parents = lines.values().map(|line| Some(key(0, self.order_of(*line))));
         let order_keys = parents.collect();
         let line_keys = lines.keys().map(Some).collect();
@@ -100,7 +102,7 @@ impl Workload {
             .filter(|(_, at)| read.rows.is_null(*at))
             .map(|(line, _)| line)
             .collect();
-        assert_eq!(new.len(), EPOCH_EVENTS / 2, "half of them are new");
+        assert_eq!(new.len(), NEW_LINES as usize, "half of them are new");
         assert_eq!(read.orders.null_count(), 0, "every line has its order");
         assert_eq!(read.outputs.null_count(), new.len(), "every old line has an output");
         let lines: Vec<(u8, u32)> = reads.lines.iter().map(|line| (1, *line)).collect();

@@ -2,8 +2,10 @@
 //! this machine: a real Kafka, the real ClickHouse engine, a local lake.
 //!
 //! Owns the order of the measurements. What one measurement is stands in its
-//! module: `throughput`, `latency`, `reload`, `decode`.
+//! module: `throughput`, `latency`, `reload`; `alone` runs those that are programs of
+//! their own.
 
+mod alone;
 mod clickhouse;
 mod decode;
 mod incumbent;
@@ -32,13 +34,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
-    /// throughput-schema, throughput-headers, latency, reload, decode
+    /// throughput-schema, throughput-headers, latency, reload, decode, state
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Rounds, of which the median is taken
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Folder with dabi, dabi-clickhouse, generate and dabi-bench-decode [default: that of this binary]
+    /// Folder with dabi, dabi-clickhouse, generate, dabi-bench-decode and dabi-bench-state [default: that of this binary]
     #[arg(long, value_name = "DIR")]
     bin: Option<PathBuf>,
     /// Folder with Kafka's jars in `libs`
@@ -123,6 +125,7 @@ fn main() -> anyhow::Result<()> {
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
     let measurements: [(&str, Measurement); 6] = [
         ("decode", decode::measure),
+        ("state", |bench| alone::measure(bench, "dabi-bench-state")),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
         ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
         ("throughput-headers", |bench| throughput::measure(bench, &throughput::HEADERS)),

@@ -15,14 +15,15 @@ impl Varint {
     const LEN_MAX: usize = 10;
 
     pub(super) fn new(value: usize) -> Self {
+        let low_bits = |value: usize| value.to_le_bytes()[0] & 0x7f;
         let mut this = Self { bytes: [0; Self::LEN_MAX], len: 1 };
         let mut rest = value;
         while rest >= 0x80 {
-            this.bytes[this.len - 1] = (rest & 0x7f) as u8 | 0x80;
+            this.bytes[this.len - 1] = low_bits(rest) | 0x80;
             this.len += 1;
             rest >>= 7;
         }
-        this.bytes[this.len - 1] = (rest & 0x7f) as u8;
+        this.bytes[this.len - 1] = low_bits(rest);
         this
     }
 }

@@ -26,7 +26,6 @@ pub(super) struct Output {
 }
 
 /// What is done to a file, for tests that let it fail.
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests look at it"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
     Create(&'a Path),

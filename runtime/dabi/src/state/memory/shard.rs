@@ -37,7 +37,8 @@ impl Hash {
     }
 
     pub(super) fn tag(self) -> Tag {
-        Tag((self.0 >> 24 & u64::from(u32::MAX)) as u32)
+        let [_, a, b, c, d, ..] = self.0.to_be_bytes();
+        Tag(u32::from_be_bytes([a, b, c, d]))
     }
 }
 
