@@ -12,7 +12,7 @@ help: ## This list
 setup: ## What building needs: WASM target, C++ tools, OpenSSL
 	@.ci/setup
 
-setup-tests: setup ## What the tests need: Kafka, MinIO, Python packages, cargo tools
+setup-tests: setup ## What the tests need: Kafka, Debezium, PostgreSQL, MinIO, Python packages, cargo tools
 	@.ci/setup-tests
 
 build: setup ## The binaries

@@ -37,11 +37,19 @@ struct Chain {
 fn star_and_lake_equal_postgresql_though_the_connector_is_killed() {
     let mut chain = Chain::start();
     let mut shop = chain.open_shop();
+    wait_until("the shop has its tables", LIMIT, || {
+        chain.number("SELECT count(*) FROM pg_tables WHERE tablename = 'orders'") == 1
+    });
     wait_until("the shop takes orders", LIMIT, || chain.number("SELECT count(*) FROM orders") > 20);
     // So the snapshot is taken while rows change.
     chain.connect.register();
     let mut dabi = chain.dabi.start(&["run"]);
+    wait_until("the star has its views", LIMIT, || {
+        let views = chain.clickhouse.query("SELECT name FROM system.tables WHERE database = 'dabi'");
+        oracle::MARKED.iter().all(|(view, _)| views.lines().any(|name| name == *view))
+    });
     wait_until("the star has orders", LIMIT, || chain.star("SELECT count() FROM f_orders") > 20);
+    chain.wait_until_connect_has_noted_its_snapshot();
     close(&mut shop);
     chain.postgres.query("TRUNCATE orders, order_products");
 
@@ -68,8 +76,6 @@ fn star_and_lake_equal_postgresql_though_the_connector_is_killed() {
     oracle::check(&chain, witness);
 }
 
-/// The first of the users that are made to be seen in the star.
-const FIRST_WITNESS: i64 = 1_900_000_000;
 /// The key of the last rows.
 const MARKER: i64 = 2_000_000_000;
 
@@ -150,10 +156,23 @@ impl Chain {
         Process::start("shop", shop, self.dabi.home())
     }
 
+    /// A connector that is killed before takes another, and that cannot show what
+    /// has been deleted since the first.
+    fn wait_until_connect_has_noted_its_snapshot(&self) {
+        let now = self.number("SELECT pg_current_wal_lsn() - '0/0'");
+        wait_until("Connect has noted what it sent", LIMIT, || self.noted() > now);
+    }
+
+    /// How far the log is that Connect will not ask for again.
+    fn noted(&self) -> i64 {
+        self.number("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots")
+    }
+
     /// Kills Connect when it has sent an event and has not noted yet that it did:
     /// it will send it again. Gives the user whose event that is.
     fn kill_connect_before_it_notes_what_it_sent(&mut self) -> i64 {
-        let mut witness = FIRST_WITNESS;
+        // The shop counts its users up from 1.
+        let mut witness = -1;
         loop {
             let sent = self.number(&format!(
                 "INSERT INTO users (user_id) VALUES ({witness}); SELECT pg_current_wal_lsn() - '0/0'"
@@ -161,13 +180,12 @@ impl Chain {
             let arrived = format!("SELECT count() FROM dim_users WHERE user_id = {witness}");
             wait_until("the witness is in the star", LIMIT, || self.star(&arrived) == 1);
             self.connect.server.pause();
-            let noted = self.number("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots");
-            if noted < sent {
+            if self.noted() < sent {
                 self.connect.server.kill();
                 return witness;
             }
             self.connect.server.resume();
-            witness += 1;
+            witness -= 1;
         }
     }
 

@@ -80,7 +80,7 @@ pub(super) fn check(chain: &Chain, witness: i64) {
         let rows = chain.clickhouse.query_arrow(&format!("SELECT {} FROM dabi.{view}", list.join(", ")));
         failures += &lines("star", &truth, &truth.differences(&rows, &names));
     }
-    let dead = chain.clickhouse.query("SELECT reason FROM dabi._dead_letters LIMIT 10");
+    let dead = chain.clickhouse.query("SELECT source, code, message FROM dabi._dead_letters LIMIT 10");
     if !dead.is_empty() {
         failures += &format!("dead letters: {dead}");
     }
