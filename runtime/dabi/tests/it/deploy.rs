@@ -128,6 +128,9 @@ fn the_images_are_of_the_versions_that_are_tested() {
     let (engine, _) = embedded::VERSION.split_once('-').expect("a version and what it is");
     let prefix = format!("clickhouse/clickhouse-server:{engine}.");
     assert!(image("clickhouse").starts_with(&prefix), "{} is not {prefix}…", image("clickhouse"));
+    let compiler = found(r"(?m)^FROM rust:(\d+\.\d+)\.\d+-", &read(&deploy("Dockerfile")));
+    let asked = found(r#"(?m)^rust-version = "([\d.]+)""#, &read(&root().join("Cargo.toml")));
+    assert_eq!(compiler, asked, "the compiler in the Dockerfile");
     for name in compose.names().filter(|name| compose.service(name)["build"].is_null()) {
         let image = image(name);
         let tag = image.rsplit_once(':').map(|(_, tag)| tag);
