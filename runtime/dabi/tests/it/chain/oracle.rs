@@ -6,6 +6,7 @@ use arrow::datatypes::Int64Type;
 use dabi_core::change::ChangeBatch;
 use dabi_core::table::SourceTable;
 use dabi_fixtures::{Difference, Table, Truth};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::{Chain, LAKE, LIMIT};
@@ -126,7 +127,7 @@ fn truth(chain: &Chain, table: Table, sql: &str) -> Truth {
 fn records_in_kafka(chain: &Chain, topic: &str) -> u64 {
     let client: BaseProducer = chain.kafka.client().create().expect("make a client");
     let metadata = client.client().fetch_metadata(Some(topic), LIMIT).expect("Kafka answers");
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     let records = partitions.map(|partition| {
         let (low, high) =
             client.client().fetch_watermarks(topic, partition.id(), LIMIT).expect("Kafka answers");
