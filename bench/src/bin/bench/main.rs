@@ -123,7 +123,7 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench::start(arguments)?;
     let mut figures: Vec<Figure> = Vec::new();
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
-    let measurements: [(&str, Measurement); 6] = [
+    let measurements: [(&str, Measurement); 7] = [
         ("decode", decode::measure),
         ("state", |bench| alone::measure(bench, "dabi-bench-state")),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),

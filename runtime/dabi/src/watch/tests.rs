@@ -5,7 +5,7 @@ use super::*;
 
 fn noted(path: &str) -> Changed {
     let mut changed = Changed::default();
-    note(&mut changed, Path::new("/home/ann/transforms"), Path::new(path));
+    note(&mut changed, Path::new("/srv/ann/transforms"), Path::new(path));
     changed
 }
 
@@ -16,15 +16,15 @@ fn entry(name: &str) -> Changed {
 #[test]
 fn an_event_means_the_entry_that_it_is_in() {
     for (path, expected) in [
-        ("/home/ann/transforms/orders/src/lib.rs", entry("orders")),
-        ("/home/ann/transforms/orders", entry("orders")),
-        ("/home/ann/transforms/users.wasm", entry("users.wasm")),
-        ("/home/ann/transforms", Changed { everything: true, ..Changed::default() }),
-        ("/home/ann/notes.txt", Changed::default()),
-        ("/home/ann/transforms/orders/target/debug/x", Changed::default()),
-        ("/home/ann/transforms/orders/src/.lib.rs.swp", Changed::default()),
-        ("/home/ann/transforms/orders/src/lib.rs~", Changed::default()),
-        ("/home/ann/transforms/.orders.wasm.part", Changed::default()),
+        ("/srv/ann/transforms/orders/src/lib.rs", entry("orders")),
+        ("/srv/ann/transforms/orders", entry("orders")),
+        ("/srv/ann/transforms/users.wasm", entry("users.wasm")),
+        ("/srv/ann/transforms", Changed { everything: true, ..Changed::default() }),
+        ("/srv/ann/notes.txt", Changed::default()),
+        ("/srv/ann/transforms/orders/target/debug/x", Changed::default()),
+        ("/srv/ann/transforms/orders/src/.lib.rs.swp", Changed::default()),
+        ("/srv/ann/transforms/orders/src/lib.rs~", Changed::default()),
+        ("/srv/ann/transforms/.orders.wasm.part", Changed::default()),
     ] {
         assert_eq!(noted(path), expected, "{path}");
     }
