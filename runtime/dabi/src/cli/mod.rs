@@ -18,6 +18,7 @@ mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +38,9 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// How long threads get to end when there is nothing left to do.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -75,6 +79,7 @@ enum Command {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::source::prepare();
     let cli = Cli::parse();
     start_logging(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -82,8 +87,9 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&anyhow::Error::new(error).context("start the async runtime")),
     };
     let done = runtime.block_on(dispatch(cli));
-    // A blocking call that does not end (a poll, a compile) must not keep the process.
-    runtime.shutdown_background();
+    // Threads end before the process does; but a blocking call that does not end (a
+    // poll, a compile) must not keep it.
+    runtime.shutdown_timeout(THREADS_GRACE);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

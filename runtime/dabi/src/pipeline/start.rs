@@ -182,11 +182,14 @@ async fn on_thread(
     work: impl FnOnce() -> Result<(), PipelineError> + Send + 'static,
 ) -> Result<(), PipelineError> {
     let (answer, answered) = oneshot::channel();
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || answer.send(work()))
         .expect("the system gives a thread at start");
-    answered.await.expect("a panic on a thread of the pipeline ends the process")
+    let done = answered.await.expect("a panic on a thread of the pipeline ends the process");
+    // It has nothing left to do but to end; the process must not end before it.
+    let _ = thread.join();
+    done
 }
 
 /// Sets where the star stands, and replays the lake for every transform whose

@@ -22,3 +22,11 @@ pub use error::SourceError;
 pub use message::Message;
 pub use reader::Source;
 pub use settings::{DEFAULT_GROUP, InvalidKafkaSettings, KafkaSettings, TopicSelection};
+
+/// Call once, before the first client. OpenSSL, which librdkafka uses for TLS and
+/// random numbers, would otherwise tidy up when the process exits; a thread that
+/// ends at the same moment then touches freed memory.
+pub fn prepare() {
+    // It asks OpenSSL not to.
+    openssl_sys::init();
+}

@@ -49,8 +49,11 @@ impl Drop for Consumer {
         });
         // A request that a silent broker has taken holds the client up for a
         // minute: then it is left to its thread, so that dabi can stop.
-        if thread.is_err() || ended.recv_timeout(END_WITHIN).is_err() {
-            tracing::debug!("the Kafka client ends in the background: a broker owes it an answer");
+        match thread {
+            Ok(thread) if ended.recv_timeout(END_WITHIN).is_ok() => {
+                let _ = thread.join();
+            }
+            _ => tracing::debug!("the Kafka client ends in the background: a broker owes it an answer"),
         }
     }
 }
