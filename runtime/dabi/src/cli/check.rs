@@ -1,10 +1,9 @@
 //! `dabi check`.
 
 use anyhow::bail;
-use dabi_core::calendar;
 
 use crate::config::Settings;
-use crate::pipeline::{Loaded, Status, load_transforms};
+use crate::pipeline::{Loaded, Status, check_stateful, load_transforms};
 use crate::transform::Runtime;
 
 /// Builds and loads every transform, says how each would run, and refuses those
@@ -18,15 +17,11 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     if modules.is_empty() {
         println!("transforms: none in {}; events land in the lake only", settings.transforms.dir.display());
     }
-    let mut refused = 0;
     for Loaded { module, .. } in &modules {
         let spec = module.spec();
         let targets: Vec<&str> = spec.targets.iter().map(|target| target.table.as_str()).collect();
         println!("transform {} {}: {} → {}", spec.name, spec.version, spec.source, targets.join(", "));
         println!("  module {}", module.hash());
-        if spec.source == calendar::table() {
-            println!("  {} has the days {}", spec.source, settings.calendar);
-        }
         let reasons = spec.stateful_reasons(None);
         if reasons.is_empty() {
             println!(
@@ -35,8 +30,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
             );
             continue;
         }
-        refused += 1;
-        println!("  stateful: it needs row state, which this version of dabi does not keep, because");
+        println!("  stateful: its rows are kept in {}, because", settings.state.dir.display());
         for reason in reasons {
             println!("  - {reason}");
         }
@@ -44,8 +38,6 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     if broken > 0 {
         bail!("{broken} projects do not build, or not to a transform: see above");
     }
-    if refused > 0 {
-        bail!("{refused} of {} transforms cannot run", modules.len());
-    }
+    check_stateful(&modules)?;
     Ok(())
 }

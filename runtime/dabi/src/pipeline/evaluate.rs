@@ -80,8 +80,11 @@ pub struct Failure {
 /// Why a transform cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// It needs the stateful engine.
-    #[error("transform {transform} needs row state, which this version of dabi does not keep: {}", reasons.join("; "))]
+    /// It needs the stateful engine, and only its source's key shows it.
+    #[error(
+        "transform {transform} runs without row state, and cannot: {}; pass the whole primary key through as the \
+         target's key", reasons.join("; ")
+    )]
     Stateful {
         /// Its name.
         transform: String,

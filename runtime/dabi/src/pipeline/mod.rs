@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
+pub use self::rebuild::check_stateful;
 pub use self::stateful::StatefulError;
 pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState, now_ms};
 pub use self::transforms::{Loaded, load_transforms};

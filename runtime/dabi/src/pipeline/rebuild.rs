@@ -10,7 +10,9 @@
 
 use std::collections::BTreeSet;
 
-use dabi_core::engine::stateful::{Engine, Opened as Plan, Outbox};
+use dabi_core::engine::stateful::{
+    Engine, InvalidPlan, Opened as Plan, Outbox, Settings as EngineSettings, StatefulTransform,
+};
 use dabi_core::position::Position;
 use dabi_core::star::TargetTable;
 use dabi_core::table::SourceTable;
@@ -230,6 +232,18 @@ impl BringUp<'_> {
         }
         Ok(evaluator)
     }
+}
+
+/// Do the transforms of `loaded` that need row state fit together?
+///
+/// # Errors
+/// What the engine cannot do, or what contradicts.
+pub fn check_stateful(loaded: &[Loaded]) -> Result<(), InvalidPlan> {
+    let mut stateful: Vec<Loaded> = loaded.iter().filter(|one| one.needs_row_state()).cloned().collect();
+    stateful.sort_by(|a, b| a.module.spec().name.cmp(&b.module.spec().name));
+    let transforms: Vec<StatefulTransform> =
+        members(&stateful, FIRST_GENERATION).iter().map(Member::declared).collect();
+    Engine::open(&transforms, EngineSettings::default(), None).map(drop)
 }
 
 fn members(loaded: &[Loaded], generation: u32) -> Vec<Member> {

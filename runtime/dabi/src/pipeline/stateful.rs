@@ -91,7 +91,7 @@ impl Member {
         self.workers.module()
     }
 
-    fn declared(&self) -> StatefulTransform {
+    pub(super) fn declared(&self) -> StatefulTransform {
         StatefulTransform {
             spec: self.module().spec().clone(),
             module: self.module().hash().to_string(),

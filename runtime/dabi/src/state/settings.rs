@@ -24,7 +24,7 @@ pub struct StateSettings {
     /// `memory` or `disk`. What is kept is a copy of what the lake says: after
     /// a change it is loaded from there.
     pub store: StoreKind,
-    /// What the store may take: at `memory` all it holds (about 250 bytes for a
+    /// What the store may take: at `memory` all it holds (about 320 bytes for a
     /// row with its output and one lookup), at `disk` a quarter of it for a cache. By
     /// default half of what the machine or its container has.
     pub memory_bytes: Option<u64>,
