@@ -127,7 +127,7 @@ fn settings(
         variables.push(("DABI_TRANSFORMS_DIR", dir.display().to_string()));
     }
     let instead = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
-    Ok(config::load_replacing(config, std::env::vars(), &["lake", "warehouse"], instead)?)
+    Ok(config::load_replacing(config, std::env::vars(), &["lake", "warehouse", "state"], instead)?)
 }
 
 fn introduce(settings: &Settings, world: &World, page: SocketAddr) {

@@ -25,9 +25,10 @@ impl World {
         Ok(Self { folder: folder.to_owned(), engine, _lock: lock })
     }
 
-    /// The settings, as environment variables, that lead to lake and warehouse here.
-    pub(super) fn variables(&self) -> [(&'static str, String); 4] {
+    /// The settings, as environment variables, that lead to what stands here.
+    pub(super) fn variables(&self) -> [(&'static str, String); 5] {
         [
+            ("DABI_STATE_DIR", self.folder.join("state").display().to_string()),
             ("DABI_LAKE_URL", self.folder.join("lake").display().to_string()),
             ("DABI_WAREHOUSE_URL", self.engine.url().to_owned()),
             ("DABI_WAREHOUSE_USER", self.engine.user().to_owned()),
