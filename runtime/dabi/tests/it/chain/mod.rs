@@ -4,8 +4,13 @@
 
 mod oracle;
 
+use std::borrow::Cow;
 use std::process::Command;
 use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::connect::Connect;
@@ -171,22 +176,39 @@ impl Chain {
     /// Kills Connect when it has sent an event and has not noted yet that it did:
     /// it will send it again. Gives the user whose event that is.
     fn kill_connect_before_it_notes_what_it_sent(&mut self) -> i64 {
-        // The shop counts its users up from 1.
-        let mut witness = -1;
-        loop {
+        let users = self.consumer("cdc.public.users");
+        // The shop counts its users up from 1. Connect notes every two seconds, so
+        // the first or second witness is fresh.
+        for witness in (-20..0).rev() {
             let sent = self.number(&format!(
                 "INSERT INTO users (user_id) VALUES ({witness}); SELECT pg_current_wal_lsn() - '0/0'"
             ));
-            let arrived = format!("SELECT count() FROM dim_users WHERE user_id = {witness}");
-            wait_until("the witness is in the star", LIMIT, || self.star(&arrived) == 1);
+            let row = format!(r#""after":{{"user_id":{witness}}}"#);
+            wait_until("the witness is in Kafka", LIMIT, || {
+                let records = std::iter::from_fn(|| users.poll(Duration::from_millis(10)));
+                records.flatten().any(|record| text(record.payload()).contains(&row))
+            });
             self.connect.server.pause();
             if self.noted() < sent {
                 self.connect.server.kill();
                 return witness;
             }
             self.connect.server.resume();
-            witness -= 1;
         }
+        panic!("Connect notes what it sends at once: nothing would come again");
+    }
+
+    /// A consumer of all of a topic.
+    fn consumer(&self, topic: &str) -> BaseConsumer {
+        let consumer: BaseConsumer =
+            self.kafka.client().set("group.id", "none").create().expect("make a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("Kafka answers");
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
+            all.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a place");
+        }
+        consumer.assign(&all).expect("assign");
+        consumer
     }
 
     fn number(&self, query: &str) -> i64 {
@@ -198,6 +220,10 @@ impl Chain {
         let answer = self.clickhouse.query(&query.replace("FROM ", "FROM dabi."));
         answer.trim().parse().unwrap_or_else(|_| panic!("{query}: {answer:?} is no number"))
     }
+}
+
+fn text(payload: Option<&[u8]>) -> Cow<'_, str> {
+    String::from_utf8_lossy(payload.unwrap_or_default())
 }
 
 fn close(shop: &mut Process) {
