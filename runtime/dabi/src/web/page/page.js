@@ -12,13 +12,15 @@ const STALE_MS = 3_500;
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
 let latest = null;
 let history = [];
 let heardAt = 0;
 
-const rate = (value) => (value > 0 && value < 10 ? short.format(value) : whole.format(value));
+const seconds = (ms) => duration(Math.max(0, Math.round(ms / 1000)) * 1000);
+const rate = (value) => (value < 10 ? tenths : whole).format(value);
 
 /** A value in the largest of `units` that it fills, as [number, unit]. */
 function scaled(value, units) {
@@ -30,7 +32,7 @@ const TIME = [[86_400_000, "d", 172_800_000], [3_600_000, "h", 7_200_000], [60_0
 const duration = (ms) => scaled(ms, TIME).join(" ");
 const SIZE = [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]];
 const bytes = (n) => scaled(n, SIZE).join(" ");
-const ago = (ms) => (latest.at_ms - ms < 1500 ? "just now" : `${duration(latest.at_ms - ms)} ago`);
+const ago = (ms) => (latest.at_ms - ms < 1500 ? "just now" : `${seconds(latest.at_ms - ms)} ago`);
 const plural = (n, one, many) => `${whole.format(n)} ${n === 1 ? one : many}`;
 
 /** An element with text, children and attributes. */
@@ -78,7 +80,7 @@ function showPhase({ phase, ready, waiting, at_ms, about }) {
   const neighbours = Object.entries(waiting);
   $("phase").dataset.is = ready ? "good" : phase === "running" || phase === "starting" ? "warn" : "bad";
   const names = neighbours.map(([name]) => name).join(", ");
-  text($("phase"), names ? `${phase}, waiting for ${names}` : `${phase} for ${duration(Math.max(0, at_ms - about.started_ms))}`);
+  text($("phase"), names ? `${phase}, waiting for ${names}` : `${phase} for ${seconds(at_ms - about.started_ms)}`);
   $("waiting").hidden = neighbours.length === 0;
   text($("waiting"), neighbours.map(([name, reason]) => `Waiting for ${name}: ${reason}`).join("\n"));
 }
