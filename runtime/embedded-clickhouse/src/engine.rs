@@ -91,7 +91,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A connection with default settings (2 ms: there is no pool).
+    /// A connection with default settings.
     pub(crate) fn connect(&self) -> Result<Connection, DbError> {
         // The engine compares folder names as strings: always the same one.
         let connection = self.api.connect(&self.folder).ok_or_else(|| {

@@ -21,7 +21,7 @@ use crate::answer::{ExceptionTag, Headers, error_text, status};
 use crate::body;
 use crate::engine::{Connection, DbError, Engine, Summary, is_streamable};
 use crate::request::{Request, SessionRequest};
-use crate::session::{self, Sessions};
+use crate::session::{self, Session, Sessions};
 use crate::statement::{Split, answering, identifier, is_empty, quoted, split_insert};
 
 /// The first attempt to find the data of an insert looks at this much.
@@ -130,9 +130,20 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn in_own_connection(&mut self, body: body::Receiver) -> Result<(), DbError> {
-        let mut connection = self.shared.engine.connect()?;
-        self.prepare(&mut connection)?;
-        self.execute(&mut connection, body).map(drop)
+        let mut session = self.shared.sessions.take(&self.shared.engine)?;
+        self.prepare(&mut session.connection)?;
+        let sql = self.execute(&mut session.connection, body)?;
+        // After an error, too, a fresh connection is better than a doubtful one.
+        if !Session::is_changed_by(&sql) && self.undo(&mut session).is_ok() {
+            self.shared.sessions.give_back(session);
+        }
+        Ok(())
+    }
+
+    /// Undoes what the URL of this request set.
+    fn undo(&self, session: &mut Session) -> Result<(), DbError> {
+        let names: Vec<String> = self.settings().into_iter().map(|(name, _)| name).collect();
+        session.undo(&names, self.request.database.is_some())
     }
 
     fn in_session(&mut self, wanted: &SessionRequest, body: body::Receiver) -> Result<(), DbError> {
@@ -144,8 +155,7 @@ impl Run<'_> {
         if let Ok(sql) = &outcome {
             session.note(sql);
         }
-        let names: Vec<String> = self.settings().into_iter().map(|(name, _)| name).collect();
-        if session.undo(&names, self.request.database.is_some()).is_err() {
+        if self.undo(session).is_err() {
             // Rather a fresh session than one with another request's settings.
             *guard = None;
         }

@@ -16,6 +16,8 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// As on a server.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 const SESSIONS_MAX: usize = 256;
+/// Connections kept for requests without a session: as many as run at once.
+const IDLE_MAX: usize = 32;
 
 /// A session's connection and what the session did to it.
 pub(crate) struct Session {
@@ -31,6 +33,12 @@ impl Session {
             self.own.retain(|known| known != sql);
             self.own.push(sql.to_owned());
         }
+    }
+
+    /// Does a statement leave something behind that only a session may keep?
+    pub(crate) fn is_changed_by(sql: &str) -> bool {
+        ["SET", "USE"].iter().any(|word| begins_with(sql.as_bytes(), word))
+            || sql.to_ascii_uppercase().contains("TEMPORARY")
     }
 
     /// Undoes what the URL of a request set.
@@ -57,14 +65,41 @@ struct Slot {
     used: Instant,
 }
 
-/// All open sessions.
+/// All open sessions, and connections that wait for requests without one.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Slot>>);
+pub(crate) struct Sessions {
+    slots: Mutex<HashMap<String, Slot>>,
+    idle: Mutex<Vec<Session>>,
+}
 
 impl Sessions {
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         // A panic elsewhere leaves the map whole: every change of it is one call.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection for one request. A new one costs the engine some 15 ms, and
+    /// once there are tables five threads that it never gives back.
+    ///
+    /// # Errors
+    /// If the engine refuses one.
+    pub(crate) fn take(&self, engine: &Engine) -> Result<Session, DbError> {
+        if let Some(idle) = self.idle().pop() {
+            return Ok(idle);
+        }
+        Ok(Session { connection: engine.connect()?, own: Vec::new() })
+    }
+
+    /// Gives a connection back as it was taken.
+    pub(crate) fn give_back(&self, session: Session) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(session);
+        }
     }
 
     /// The session `id`, made if it is new and `must_exist` does not forbid.
@@ -111,8 +146,8 @@ impl Sessions {
 
     /// Closes all sessions that are not in use.
     pub(crate) fn close_all(&self) {
-        let slots = std::mem::take(&mut *self.slots());
-        drop(slots);
+        let (slots, idle) = (std::mem::take(&mut *self.slots()), std::mem::take(&mut *self.idle()));
+        drop((slots, idle));
     }
 }
 

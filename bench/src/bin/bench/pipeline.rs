@@ -115,13 +115,13 @@ impl Pipeline {
 
     /// Waits for the end of a run with `--until-caught-up`.
     pub(crate) fn finish(self, lake: &Path) -> anyhow::Result<Run> {
-        let (mut metrics, mut usage, mut read_at) = (Metrics::default(), self.at_ready, self.ready_at);
+        let (mut metrics, mut rss_bytes_max, mut read_at) = (Metrics::default(), 0, self.ready_at);
         while !self.process.has_ended()? {
             ensure!(self.ready_at.elapsed() < RUN_LIMIT, "dabi does not catch up within {RUN_LIMIT:?}");
             if read_at.elapsed() >= METRICS_EVERY {
                 read_at = Instant::now();
-                usage = self.process.usage()?;
-                // It may end between the check and the reading.
+                // It may end between the check and the readings; then it has no memory.
+                rss_bytes_max = rss_bytes_max.max(self.process.usage()?.rss_bytes_max);
                 metrics = self.metrics().unwrap_or(metrics);
             }
             std::thread::sleep(READY_EVERY);
@@ -130,7 +130,7 @@ impl Pipeline {
         let cpu = self.process.usage()?.cpu - self.at_ready.cpu;
         self.process.wait()?;
         let lake_bytes = folder_bytes(lake)?;
-        Ok(Run { start: self.start, wall, cpu, rss_bytes_max: usage.rss_bytes_max, metrics, lake_bytes })
+        Ok(Run { start: self.start, wall, cpu, rss_bytes_max, metrics, lake_bytes })
     }
 
     /// Ends a run that would go on.
