@@ -82,9 +82,7 @@ impl BringUp<'_> {
         record: Option<&EpochRecord>,
     ) -> Result<(Stateful, Option<String>), PipelineError> {
         let members: Vec<Member> = members(loaded, generation);
-        let identity =
-            Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() };
-        let state_settings = self.settings.state.clone();
+        let (identity, state_settings) = (self.identity(), self.settings.state.clone());
         let (mut state, opened) = blocking(move || state::open(&state_settings, &identity)).await?;
         let mut reason = match opened {
             Opened::New => Some("it is new".to_owned()),
@@ -126,6 +124,11 @@ impl BringUp<'_> {
         Ok((Stateful::new(engine, state, members, self.metrics.clone()), reason))
     }
 
+    /// Whose state it is.
+    fn identity(&self) -> Identity {
+        Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() }
+    }
+
     /// Why the warehouse and the store do not belong together. The store commits
     /// before the warehouse is told, so it is never behind.
     fn distrust(&self, engine: &Engine, record: Option<&EpochRecord>) -> Option<String> {
@@ -140,9 +143,7 @@ impl BringUp<'_> {
         &self,
         reason: &str,
     ) -> Result<Box<dyn dabi_core::engine::state::State>, PipelineError> {
-        let identity =
-            Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() };
-        let (settings, reason) = (self.settings.state.clone(), reason.to_owned());
+        let (identity, settings, reason) = (self.identity(), self.settings.state.clone(), reason.to_owned());
         blocking(move || {
             state::condemn(&settings, &reason)?;
             Ok(state::open(&settings, &identity)?.0)
