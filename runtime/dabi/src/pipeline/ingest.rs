@@ -54,8 +54,6 @@ pub(super) struct Ingest {
     pub(super) sink_starts: Vec<Position>,
     /// Where reading begins.
     pub(super) position: Position,
-    /// The number of the first epoch.
-    pub(super) first_epoch: Epoch,
     /// For the sinks' positions.
     pub(super) status: Status,
     /// Once cancelled: stop at the end of every partition.
@@ -78,7 +76,7 @@ impl Ingest {
     pub(super) fn run(mut self) -> Result<(), SourceError> {
         let mut decoders = Decoders::new(std::mem::take(&mut self.sink_starts), self.metrics.clone());
         let mut pacing = Pacing::new(&self.limits);
-        let mut next = self.first_epoch;
+        let mut next = Epoch(1);
         while !self.stop.is_cancelled() {
             self.mirror();
             let (rows, bytes) = (decoders.rows(), decoders.bytes());

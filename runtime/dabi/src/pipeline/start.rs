@@ -113,7 +113,6 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         status: status.clone(),
         sink_starts: vec![lake_position.clone(), star_position],
         position: from,
-        first_epoch: Epoch(1),
         finish: pipeline.finish.clone(),
         stop: pipeline.stop.clone(),
         runtime: tokio::runtime::Handle::current(),
