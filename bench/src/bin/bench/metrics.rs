@@ -24,6 +24,12 @@ impl Metrics {
         self.0.iter().filter(|(series, _)| of_name(series)).map(|(_, value)| value).sum()
     }
 
+    /// What counters have come to since an earlier scrape.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let before = |series: &String| earlier.0.get(series).copied().unwrap_or_default();
+        Self(self.0.iter().map(|(series, value)| (series.clone(), value - before(series))).collect())
+    }
+
     /// The values of `name` by the value of its one label.
     pub(crate) fn by_label(&self, name: &str) -> BTreeMap<&str, f64> {
         let samples =
@@ -93,6 +99,12 @@ dabi_latency_seconds_bucket{le=\"+Inf\"} 100
             metrics.by_label("dabi_stage_cpu_seconds_total"),
             BTreeMap::from([("Decode", 1.25), ("Fetch", 0.5)])
         );
+    }
+
+    #[test]
+    fn counters_are_told_since_an_earlier_scrape() {
+        let (earlier, later) = (Metrics::parse("a 3"), Metrics::parse("a 5\nb 2"));
+        assert_eq!((later.since(&earlier).total("a"), later.since(&earlier).total("b")), (2.0, 2.0));
     }
 
     #[test]

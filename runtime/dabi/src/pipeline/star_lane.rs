@@ -102,8 +102,18 @@ pub(super) async fn publish(
             unrecorded = Some(epoch.record);
             continue;
         }
+        let began = Instant::now();
         store(&warehouse, &epoch, &metrics, &abort).await?;
+        let stored = Instant::now();
         warehouse.record_epoch(&epoch.record, &abort).await?;
+        tracing::debug!(
+            epoch = epoch.number.0,
+            rows = epoch.rows,
+            waited_ms = ms(began - epoch.closed_at),
+            stored_ms = ms(stored - began),
+            recorded_ms = ms(stored.elapsed()),
+            "epoch is visible"
+        );
         if let Some(stored) = &epoch.stored {
             stored.up_to(epoch.number);
         }
@@ -169,6 +179,11 @@ fn count(epoch: &StarEpoch, metrics: &Metrics) {
     metrics.epoch_rows.observe(epoch.rows as f64);
     metrics.epoch_seconds.observe(epoch.closed_at.elapsed().as_secs_f64());
     count_latency(&epoch.times, metrics);
+}
+
+/// For a log.
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn count_latency(times: &[EventTimes], metrics: &Metrics) {

@@ -13,6 +13,7 @@
 mod answer;
 mod bindings;
 mod cache;
+mod functions;
 mod instance;
 mod module;
 mod runtime;

@@ -10,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Config, Engine, OptLevel};
 
 use super::cache::CompileCache;
+use super::functions::Functions;
 
 /// How often running modules look at their deadline.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -72,7 +73,7 @@ impl Runtime {
     /// # Errors
     /// The machine cannot run it.
     pub fn new(settings: Settings) -> Result<Self, RuntimeError> {
-        let engine = Engine::new(&config()).map_err(RuntimeError::Engine)?;
+        let engine = config().and_then(|config| Engine::new(&config)).map_err(RuntimeError::Engine)?;
         let ticker = Ticker::start(engine.clone()).map_err(RuntimeError::Ticker)?;
         let cache = settings.cache_dir.clone().map(CompileCache::new);
         Ok(Self { shared: Arc::new(Shared { engine, settings, cache, _ticker: ticker }) })
@@ -91,7 +92,7 @@ impl Runtime {
     }
 }
 
-fn config() -> Config {
+fn config() -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -102,8 +103,9 @@ fn config() -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         // The contract is synchronous; this saves the per-store structures.
-        .concurrency_support(false);
-    config
+        .concurrency_support(false)
+        .enable_incremental_compilation(Arc::new(Functions::default()))?;
+    Ok(config)
 }
 
 /// CPU time that this thread has used.

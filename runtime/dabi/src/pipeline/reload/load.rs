@@ -1,5 +1,7 @@
 //! From a file to a transform that could run: everything that can be refused.
 
+use std::time::Instant;
+
 use dabi_core::star::TargetTable;
 use dabi_core::version::{Epoch, Term, Version};
 use tokio::sync::oneshot;
@@ -62,7 +64,9 @@ impl Run {
             return Ok(None);
         }
         let (runtime, name) = (self.reload.runtime.clone(), file.display().to_string());
+        let began = Instant::now();
         let loaded = self.compute(move || Module::load(&runtime, &name, &bytes)).await;
+        tracing::debug!(%hash, ms = began.elapsed().as_millis(), "compiled {}", file.display());
         let module = match loaded {
             Ok(module) => module,
             // What a toolchain made is whole. Anything else is given a moment,
