@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The allocator of the dabi binary: it favours the baseline, which allocates more.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const EVENTS: usize = 100_000;
 const BATCH_ROWS: usize = 8192;

@@ -17,7 +17,7 @@ use workload::{EPOCH_EVENTS, Workload};
 
 /// The allocator of the dabi binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const EPOCHS: u64 = 60;
 const ROWS: [u32; 2] = [100_000, 1_000_000];

@@ -19,7 +19,7 @@ const ROUNDS: usize = 15;
 const ROWS_PER_ROUND: usize = 200_000;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     let runtime = Runtime::new(Settings::default())?;
