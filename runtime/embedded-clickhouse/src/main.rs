@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use axum::serve::ListenerExt;
 use clap::Parser;
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
@@ -130,6 +131,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     let sweeper = tokio::spawn(close_idle_sessions(Arc::clone(&sessions)));
     let (stop_sender, stop) = oneshot::channel();
+    // An answer's last bytes would otherwise wait 40 ms for the client to
+    // acknowledge the ones before.
+    let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
         stopped(parent).await;
         let _ = stop_sender.send(());

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -73,6 +74,9 @@ pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToke
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
         .with_state(Shared { served, stop: stop.clone() });
+    // A short answer or event would otherwise wait 40 ms for the one before to be
+    // acknowledged.
+    let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
