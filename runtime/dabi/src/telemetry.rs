@@ -96,9 +96,9 @@ pub struct TransformLabel {
 
 /// Labels of a per-sink metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SinkLabel {
-    /// `lake` or `star`.
-    pub sink: &'static str,
+pub struct NeighbourLabel {
+    /// `kafka`, `lake` or `clickhouse`.
+    pub neighbour: String,
 }
 
 type Seconds = Counter<f64, AtomicU64>;
@@ -149,8 +149,8 @@ pub struct Metrics {
     pub lake_pending_bytes: Gauge,
     /// Offsets between a sink's position and the end of each partition.
     pub lag: Family<PartitionLabel, Gauge>,
-    /// 1 while a sink waits for its neighbour to come back.
-    pub waiting: Family<SinkLabel, Gauge>,
+    /// 1 while a neighbour is waited for.
+    pub waiting: Family<NeighbourLabel, Gauge>,
     /// 1 for a transform that was stopped.
     pub stopped: Family<TransformLabel, Gauge>,
     /// Modules taken up while running.
@@ -241,7 +241,7 @@ impl Metrics {
             this.lake_pending_bytes.clone(),
         );
         registry.register("lag", "Offsets between the star and the end of the partition", this.lag.clone());
-        registry.register("waiting", "1 while a sink waits for its neighbour", this.waiting.clone());
+        registry.register("waiting", "1 while a neighbour does not answer", this.waiting.clone());
         registry.register("transform_stopped", "1 for a transform that was stopped", this.stopped.clone());
         registry.register("reloads", "Modules taken up while running", this.reloads.clone());
         registry.register_with_unit(

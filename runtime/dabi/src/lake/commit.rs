@@ -22,6 +22,7 @@ use super::retry::Patience;
 use super::settings::LakeLimits;
 use super::store::{Created, Store};
 use super::{Lake, read};
+use crate::pipeline::Status;
 
 /// Commits sealed files to the lake, one commit after the other.
 pub struct Committer {
@@ -40,7 +41,8 @@ impl Lake {
     /// from then on no older writer can commit. The position to read Kafka from
     /// is [`Committer::position`].
     ///
-    /// Requests of the committer are retried until `stop`.
+    /// Requests of the committer are retried until `stop`; `status` is told while
+    /// the store does not answer.
     ///
     /// # Errors
     /// If a newer term has written, the lake is another pipeline's, or the store
@@ -49,9 +51,10 @@ impl Lake {
         &self,
         author: Author,
         limits: LakeLimits,
+        status: Status,
         stop: CancellationToken,
     ) -> Result<(Encoder, Committer), LakeError> {
-        let patience = Arc::new(Patience::new(stop));
+        let patience = Arc::new(Patience::new(status, stop));
         loop {
             let head = self.head().await?;
             let opening = Manifest::next(head.as_ref(), &author, Epoch(0), Contents::default());

@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{LakeError, is_transient};
 use super::store::store_error;
+use crate::pipeline::Status;
+
+const NEIGHBOUR: &str = "lake";
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -19,6 +22,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Retries requests until they succeed, fail for good, or are stopped.
 #[derive(Debug)]
 pub(super) struct Patience {
+    status: Status,
     stop: CancellationToken,
     outage: Mutex<Option<Outage>>,
 }
@@ -30,8 +34,8 @@ struct Outage {
 }
 
 impl Patience {
-    pub(super) fn new(stop: CancellationToken) -> Self {
-        Self { stop, outage: Mutex::new(None) }
+    pub(super) fn new(status: Status, stop: CancellationToken) -> Self {
+        Self { status, stop, outage: Mutex::new(None) }
     }
 
     /// Runs `request` until it succeeds.
@@ -90,6 +94,7 @@ impl Patience {
         if first || now.duration_since(state.logged) >= LOG_EVERY {
             state.logged = now;
             let seconds = now.duration_since(state.since).as_secs();
+            self.status.waiting(NEIGHBOUR, format!("to {action} {path}: {error}"));
             tracing::warn!(action, path, %error, seconds, "waiting for the lake's store; retrying");
         }
     }
@@ -97,6 +102,7 @@ impl Patience {
     fn over(&self) {
         let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(outage) = outage.take() {
+            self.status.arrived(NEIGHBOUR);
             tracing::info!(seconds = outage.since.elapsed().as_secs(), "the lake's store answers again");
         }
     }

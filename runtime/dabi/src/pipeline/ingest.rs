@@ -18,7 +18,7 @@ use super::epoch::{Pacing, SealedEpoch, continue_from};
 use super::limits::Limits;
 use super::status::Status;
 use crate::source::{Source, SourceError};
-use crate::telemetry::{KindLabel, Metrics, PartitionLabel, Stage, TableLabel};
+use crate::telemetry::{KindLabel, Metrics, NeighbourLabel, PartitionLabel, Stage, TableLabel};
 
 /// Messages taken from the source at once.
 const POLL_MESSAGES_MAX: usize = 8192;
@@ -26,6 +26,9 @@ const POLL_MESSAGES_MAX: usize = 8192;
 const POLL_WAIT_MAX: Duration = Duration::from_millis(50);
 /// How long to wait for a lane that is busy before looking again.
 const LANE_WAIT: Duration = Duration::from_millis(1);
+
+/// Who can be waited for.
+const NEIGHBOURS: [&str; 3] = ["kafka", "lake", "clickhouse"];
 
 /// How often Kafka's group and the lag metric are told.
 const MIRROR_INTERVAL: Duration = Duration::from_millis(500);
@@ -169,6 +172,14 @@ impl Ingest {
             let label = PartitionLabel { topic: topic.to_string(), partition };
             self.metrics.lag.get_or_create(&label).set((end.0 - visible.0).max(0));
         }
+        for neighbour in NEIGHBOURS {
+            let label = NeighbourLabel { neighbour: neighbour.to_owned() };
+            let is_waited_for = report.waiting.contains_key(neighbour);
+            self.metrics.waiting.get_or_create(&label).set(is_waited_for.into());
+        }
+        let free = self.lanes.memory.available_permits().saturating_mul(1024);
+        let in_flight = self.limits.memory_bytes.saturating_sub(free);
+        self.metrics.in_flight_bytes.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         if self.source.is_reachable() {
             self.status.arrived("kafka");
         } else {

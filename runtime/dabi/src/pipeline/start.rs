@@ -66,7 +66,8 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     }
     let author = lake.claim_term(&settings.pipeline, &writer_id()).await?;
     let term = author.term;
-    let (encoder, committer) = lake.open_writer(author, settings.limits.lake.clone(), abort.clone()).await?;
+    let limits = settings.limits.lake.clone();
+    let (encoder, committer) = lake.open_writer(author, limits, status.clone(), abort.clone()).await?;
     let lake_position = committer.position().clone();
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
 

@@ -16,7 +16,7 @@ pub use self::transform::{BuildReport, TransformReport, TransformState};
 pub const STOPPED: &str = "stopped";
 
 /// Shared, cheap to clone; written by the pipeline, read by whoever shows it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Status(Arc<Mutex<Report>>);
 
 /// What transforms that keep row state have still to do; the promise does not

@@ -215,7 +215,8 @@ async fn an_old_claim_cannot_take_over() {
     let lake = memory_lake();
     let old = lake.claim_term("shop", &WriterId::new("old").expect("plain")).await.expect("an empty lake");
     Writer::open(&lake, "new").await.expect("a newer claim");
-    let late = lake.open_writer(old, LakeLimits::default(), CancellationToken::new()).await;
+    let late =
+        lake.open_writer(old, LakeLimits::default(), Status::default(), CancellationToken::new()).await;
     assert!(late.is_err_and(|error| error.kind() == LakeErrorKind::Fenced));
 }
 
@@ -242,7 +243,8 @@ async fn a_lake_belongs_to_one_pipeline() {
     let lake = memory_lake();
     Writer::open(&lake, "w").await.expect("an empty lake");
     let stranger = lake.claim_term("other", &WriterId::new("x").expect("plain")).await.expect("a term");
-    let error = lake.open_writer(stranger, LakeLimits::default(), CancellationToken::new()).await;
+    let error =
+        lake.open_writer(stranger, LakeLimits::default(), Status::default(), CancellationToken::new()).await;
     let error = error.err().expect("the lake is taken");
     assert!(error.to_string().contains("belongs to pipeline \"shop\""), "{error}");
 }
@@ -254,7 +256,7 @@ async fn a_stop_ends_the_waiting() {
     let stop = CancellationToken::new();
     let limits = LakeLimits::default();
     let (mut encoder, mut committer) =
-        lake.open_writer(author, limits, stop.clone()).await.expect("a writer");
+        lake.open_writer(author, limits, Status::default(), stop.clone()).await.expect("a writer");
     store.next_put("shop.order_items", &[Fault::Down; 1000]);
     encoder.append(&decoded(vec![batch(0, 0, 10)]), Instant::now()).expect("it continues");
     let sealed = encoder.seal(Epoch(1)).expect("plain columns").expect("something to seal");

@@ -13,6 +13,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use dabi::lake::{Committer, Encoder, Lake, LakeError, LakeLimits, LakeSettings};
+use dabi::pipeline::Status;
 use dabi_core::change::ChangeBatch;
 use dabi_core::debezium::Decoded;
 use dabi_core::manifest::{Author, WriterId};
@@ -37,7 +38,7 @@ impl Writer {
     async fn with_limits(lake: &Lake, id: &str, limits: LakeLimits) -> Result<Self, LakeError> {
         let author = lake.claim_term("shop", &WriterId::new(id).expect("a plain id")).await?;
         let stop = CancellationToken::new();
-        let (encoder, committer) = lake.open_writer(author.clone(), limits, stop).await?;
+        let (encoder, committer) = lake.open_writer(author.clone(), limits, Status::default(), stop).await?;
         Ok(Self { encoder, committer, author })
     }
 
