@@ -137,7 +137,7 @@ pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     values[place]
 }
 
-fn now_us() -> anyhow::Result<i64> {
+pub(crate) fn now_us() -> anyhow::Result<i64> {
     Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
 }
 

@@ -70,6 +70,14 @@ pub(crate) struct TransformReport {
     pub(crate) reloads: u64,
     /// Only there once events have gone through the present module.
     pub(crate) first_batch_ms: Option<u64>,
+    pub(crate) last_build: Option<BuildReport>,
+}
+
+/// What dabi says of a build.
+#[derive(Deserialize)]
+pub(crate) struct BuildReport {
+    /// When it ended, ms since 1970.
+    pub(crate) at_ms: u64,
 }
 
 impl Pipeline {

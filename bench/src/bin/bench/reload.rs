@@ -14,7 +14,7 @@ use dabi_bench::{Key, Op, OrderItem, PARTITIONS, Shard};
 
 use crate::Bench;
 use crate::clickhouse::{ClickHouse, Client};
-use crate::latency::quantile;
+use crate::latency::{now_us, quantile};
 use crate::pipeline::{DATABASE, Pipeline, Setup, TransformReport};
 use crate::process::Process;
 use crate::results::{Figure, Target, median};
@@ -31,6 +31,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Before the first reload and after the last, the load runs for so long.
 const AROUND_SECONDS: u32 = 3;
 const P50_MS_MAX: f64 = 100.0;
+/// From the end of a build until a reader sees what it made.
+const BUILT_TO_VISIBLE_MS_MAX: f64 = 1_000.0;
 /// Time between an answer and the next question.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 const ENTRY: &str = "order_items.wasm";
@@ -39,7 +41,7 @@ const PROJECT: &str = "order_items";
 /// Measures both.
 pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut figures = reloads(bench)?;
-    figures.push(saves(bench)?);
+    figures.extend(saves(bench)?);
     Ok(figures)
 }
 
@@ -200,12 +202,12 @@ fn reloads(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// A saved source, until a reader sees a row that only it can have made.
-fn saves(bench: &Bench) -> anyhow::Result<Figure> {
+fn saves(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     const ORIGINAL: &str = "item.placed_at.date().key()";
     let source = include_str!("../../../transforms/order_items/src/lib.rs");
     ensure!(source.contains(ORIGINAL), "the bench's transform no longer has {ORIGINAL}");
     let world = World::start(bench, "saves", |folder| project(&folder.join(PROJECT), source))?;
-    let mut seen_s = Vec::new();
+    let (mut seen_s, mut since_built_ms) = (Vec::new(), Vec::new());
     for number in 1..=SAVES {
         let load = world.load(bench, 30)?;
         sleep(Duration::from_secs(AROUND_SECONDS.into()));
@@ -218,6 +220,11 @@ fn saves(bench: &Bench) -> anyhow::Result<Figure> {
             sleep(LOOK_EVERY);
         }
         seen_s.push(saved.elapsed().as_secs_f64());
+        let seen_ms = now_us()? / 1000;
+        let report = world.pipeline.transform(PROJECT)?.context("dabi knows the transform")?;
+        let built = report.last_build.context("dabi has built it")?;
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of one reload")]
+        since_built_ms.push((seen_ms - i64::try_from(built.at_ms)?) as f64);
         drop(load);
     }
     world.end()?;
@@ -226,7 +233,17 @@ fn saves(bench: &Bench) -> anyhow::Result<Figure> {
          everything else; {}; median of {SAVES}",
         bench.machine
     );
-    Ok(Figure::new("reload.source_to_visible", median(seen_s), "s", conditions))
+    let since_built = "of these, from the end of the build, as /readyz tells it, to the row in the view";
+    Ok(vec![
+        Figure::new("reload.source_to_visible", median(seen_s), "s", &conditions),
+        Figure::new(
+            "reload.built_to_visible",
+            median(since_built_ms),
+            "ms",
+            format!("{since_built}; {conditions}"),
+        )
+        .should(Target::AtMost(BUILT_TO_VISIBLE_MS_MAX)),
+    ])
 }
 
 /// The bench's transform as a project of its own.
