@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use console::{Style, Term, style, truncate_str};
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use crate::overview::{Overview, Quantiles};
@@ -69,12 +69,20 @@ pub(super) fn lines(overview: &Overview) -> Vec<String> {
     lines
 }
 
+/// Events of a capture, or of a backlog, are older than anyone counts in milliseconds.
+fn after(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{ms} ms"),
+        _ => HumanDuration(Duration::from_millis(ms)).to_string(),
+    }
+}
+
 /// One line: how much, how far behind, how fast.
 fn flow(overview: &Overview) -> String {
     let Overview { phase, now, latency, run, .. } = overview;
     let letters = run.dead_letters + run.unreadable;
     let latency = match latency.commit_ms.or(latency.kafka_ms) {
-        Some(Quantiles { p50, p99 }) => format!("visible after {p50} ms (p99 {p99} ms)"),
+        Some(Quantiles { p50, p99 }) => format!("visible after {} (p99 {})", after(p50), after(p99)),
         None => "nothing new".to_owned(),
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]

@@ -33,7 +33,7 @@ fn home() -> Dabi {
 }
 
 /// No process is left whose folder this is.
-fn nothing_runs_in(home: &Path) -> bool {
+pub(crate) fn nothing_runs_in(home: &Path) -> bool {
     let home = home.canonicalize().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     !processes
@@ -71,15 +71,15 @@ fn the_star_of_a_short_demo_is_equal_to_the_shop() {
     summary(&dabi, &["--for", "2s", "--seed", "8"]);
 }
 
-/// A demo that runs, asked as a person would: through its page and its `curl`.
-struct Watched {
+/// A demo or dev that runs, asked as a person would: through its page and its `curl`.
+pub(crate) struct Watched {
     page: String,
     clickhouse: String,
 }
 
 impl Watched {
     /// Waits for its first lines.
-    fn new(demo: &Process) -> Self {
+    pub(crate) fn new(demo: &Process) -> Self {
         wait_until("it says what to open", LIMIT, || demo.log().contains("\nEnd "));
         let log = demo.log();
         let word = |before: &str| {
@@ -89,7 +89,7 @@ impl Watched {
         Self { page: word("Open  "), clickhouse: word("curl ") }
     }
 
-    fn overview(&self) -> Value {
+    pub(crate) fn overview(&self) -> Value {
         let answer = ureq::get(format!("{}/api/overview", self.page)).call();
         serde_json::from_str(&answer.unwrap().body_mut().read_to_string().unwrap()).unwrap()
     }
@@ -106,7 +106,12 @@ impl Watched {
 
     /// Orders in the star of which `condition` holds; none while there is no star.
     fn orders(&self, condition: &str) -> u64 {
-        let sql = format!("SELECT count() FROM dabi.f_orders WHERE {condition}");
+        self.rows("f_orders", condition)
+    }
+
+    /// Rows of a view of which `condition` holds; none while there is no view.
+    pub(crate) fn rows(&self, view: &str, condition: &str) -> u64 {
+        let sql = format!("SELECT count() FROM dabi.{view} WHERE {condition}");
         let Ok(mut answer) = ureq::post(&self.clickhouse).send(sql) else { return 0 };
         answer.body_mut().read_to_string().unwrap().trim().parse().unwrap()
     }

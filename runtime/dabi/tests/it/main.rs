@@ -10,6 +10,7 @@ mod captures;
 mod chain;
 mod demo;
 mod deploy;
+mod dev;
 mod lake;
 mod page;
 mod real_kafka;
