@@ -13,6 +13,19 @@ use crate::workload::{Change, Op};
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp(pub i64);
 
+/// A row of a dimension: an integer key and a name.
+#[derive(Clone, Copy, Debug)]
+pub struct DimensionRow<'a> {
+    /// Its table.
+    pub table: &'a str,
+    /// The key's column.
+    pub key: &'a str,
+    /// The key.
+    pub id: u32,
+    /// What the name begins with.
+    pub label: &'a str,
+}
+
 /// Renders keys and values; holds what is the same in all of them.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -69,6 +82,28 @@ impl Envelope {
         });
     }
 
+    /// Overwrites `key` and `value` with those of an update of a dimension's row,
+    /// schemas off.
+    pub fn render_dimension(
+        &self,
+        row: &DimensionRow<'_>,
+        committed: Stamp,
+        key: &mut String,
+        value: &mut String,
+    ) {
+        key.clear();
+        value.clear();
+        let DimensionRow { table, key: column, id, label } = row;
+        write!(key, r#"{{"{column}":{id}}}"#).expect("writing to a string");
+        write!(value, r#"{{"before":null,"after":{{"{column}":{id},"name":"{label} {id}"}}"#)
+            .expect("writing to a string");
+        self.origin(table, committed, false, FIRST_TRANSACTION, FIRST_LSN + u64::from(*id), value);
+        let (us, op) = (committed.0 + PROCESSING_US, Op::Update.code());
+        let (ms, ns) = (us / 1_000, us * 1_000);
+        write!(value, r#","transaction":null,"op":"{op}","ts_ms":{ms},"ts_us":{us},"ts_ns":{ns}}}"#)
+            .expect("writing to a string");
+    }
+
     fn images(&self, change: &Change, committed: Stamp, json: &mut String) {
         if change.op == Op::Delete {
             json.push_str(r#"{"before":"#);
@@ -81,13 +116,16 @@ impl Envelope {
     }
 
     fn source(&self, change: &Change, committed: Stamp, json: &mut String) {
+        let snapshot = change.op == Op::Read;
+        self.origin("order_items", committed, snapshot, transaction_id(change), lsn(change.sequence), json);
+    }
+
+    fn origin(&self, table: &str, committed: Stamp, snapshot: bool, id: u64, lsn: u64, json: &mut String) {
         let name = &self.name;
         let (ms, us, ns) = (committed.0 / 1_000, committed.0, committed.0 * 1_000);
-        let snapshot = change.op == Op::Read;
-        let (id, lsn) = (transaction_id(change), lsn(change.sequence));
         write!(
             json,
-            r#","source":{{"version":"3.6.3.Final","connector":"postgresql","name":"{name}","ts_ms":{ms},"snapshot":"{snapshot}","db":"shop","sequence":"[\"{}\",\"{lsn}\"]","ts_us":{us},"ts_ns":{ns},"schema":"shop","table":"order_items","txId":{id},"lsn":{lsn},"xmin":null,"origin":null,"origin_lsn":null}}"#,
+            r#","source":{{"version":"3.6.3.Final","connector":"postgresql","name":"{name}","ts_ms":{ms},"snapshot":"{snapshot}","db":"shop","sequence":"[\"{}\",\"{lsn}\"]","ts_us":{us},"ts_ns":{ns},"schema":"shop","table":"{table}","txId":{id},"lsn":{lsn},"xmin":null,"origin":null,"origin_lsn":null}}"#,
             lsn.saturating_sub(LSN_STEP)
         )
         .expect("writing to a string");
@@ -154,6 +192,18 @@ mod tests {
     fn plain_envelopes_have_the_size_of_real_ones() {
         let events = check(&Envelope::plain(1, "plain"), 800);
         assert!(events.iter().all(|event| event["source"]["table"] == "order_items"));
+    }
+
+    #[test]
+    fn a_row_of_a_dimension_is_an_envelope_like_any_other() {
+        let row = DimensionRow { table: "products", key: "product_id", id: 7, label: "second" };
+        let (mut key, mut value) = (String::new(), String::new());
+        Envelope::plain(1, "plain").render_dimension(&row, STAMP, &mut key, &mut value);
+        let (key, value): (Value, Value) =
+            (serde_json::from_str(&key).unwrap(), serde_json::from_str(&value).unwrap());
+        assert_eq!(key["product_id"], 7);
+        assert_eq!(value["after"]["name"], "second 7");
+        assert_eq!((&value["source"]["table"], &value["op"]), (&"products".into(), &"u".into()));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What the benchmarks share: a synthetic source table and its change events.
+//! What the benchmarks share: a synthetic source table, dimensions that it refers
+//! to, and their change events.
 //!
 //! Owns the workload (which row changes when) and how it looks on the wire.
 //! Does not own the producer (`bin/generate.rs`) or what is measured
@@ -11,6 +12,6 @@ mod envelope;
 mod order_item;
 mod workload;
 
-pub use envelope::{Envelope, Stamp};
+pub use envelope::{DimensionRow, Envelope, Stamp};
 pub use order_item::{Key, OrderItem};
 pub use workload::{Change, Op, PARTITIONS, Shard};

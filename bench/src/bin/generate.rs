@@ -1,5 +1,6 @@
 //! Fills a topic with change events of the synthetic table: a number of them as
-//! fast as the broker takes them, or at a rate, stamped with the present.
+//! fast as the broker takes them, or at a rate, stamped with the present; or with
+//! the rows of a dimension that it refers to.
 //!
 //! Owns the producer and the pace. Does not own the events (the library).
 //!
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser};
-use dabi_bench::{Change, Envelope, Op, PARTITIONS, Shard, Stamp};
+use dabi_bench::{Change, DimensionRow, Envelope, Op, PARTITIONS, Shard, Stamp};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -54,6 +55,15 @@ struct Amount {
     /// How long, with --rate
     #[arg(long = "for", requires = "rate", value_name = "SECONDS")]
     seconds: Option<u32>,
+    /// Instead of order items: the rows of a dimension with this key, each once
+    #[arg(long, requires = "rows", value_name = "COLUMN", conflicts_with_all = ["events", "rate"])]
+    dimension: Option<String>,
+    /// Rows of the dimension; their keys count from 1
+    #[arg(long, requires = "dimension")]
+    rows: Option<u32>,
+    /// What the names of the dimension's rows begin with
+    #[arg(long, requires = "dimension", default_value = "first")]
+    label: String,
 }
 
 /// Bytes that librdkafka may hold for the broker.
@@ -94,7 +104,8 @@ fn main() -> anyhow::Result<()> {
         Amount { rate: Some(rate), seconds: Some(seconds), .. } => {
             pace(&topic, arguments.seed, *rate, *seconds)?
         }
-        _ => bail!("say --events N, or --rate N --for SECONDS"),
+        Amount { dimension: Some(key), rows: Some(rows), label, .. } => describe(&topic, key, *rows, label)?,
+        _ => bail!("say --events N, --rate N --for SECONDS, or --dimension COLUMN --rows N"),
     };
     topic.producer.flush(DELIVERY_DEADLINE).context("wait for the broker to take every record")?;
     let failed = topic.producer.context().failed.load(Ordering::Relaxed);
@@ -194,6 +205,19 @@ fn pace(topic: &Topic, seed: u64, rate: u32, seconds: u32) -> anyhow::Result<u64
         records += writer.write(topic, *partition, &change, Stamp(now_us()))?;
     }
     Ok(records)
+}
+
+/// Writes the rows of a dimension, stamped with the present.
+fn describe(topic: &Topic, key: &str, rows: u32, label: &str) -> anyhow::Result<u64> {
+    let table = topic.name.rsplit('.').next().unwrap_or(&topic.name);
+    let mut writer = Writer::default();
+    for id in 1..=rows {
+        let row = DimensionRow { table, key, id, label };
+        topic.envelope.render_dimension(&row, Stamp(now_us()), &mut writer.key, &mut writer.value);
+        let partition = i32::try_from(id % PARTITIONS.unsigned_abs())?;
+        send(topic, partition, &writer.key, Some(&writer.value))?;
+    }
+    Ok(rows.into())
 }
 
 #[derive(Default)]

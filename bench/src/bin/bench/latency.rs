@@ -42,8 +42,8 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let arguments = &bench.arguments;
     let clickhouse = ClickHouse::start(&bench.binary("dabi-clickhouse"), &arguments.clickhouse, &folder)?;
     let (dabi, brokers) = (bench.binary("dabi"), bench.kafka.brokers());
-    let setup =
-        Setup { dabi: &dabi, transforms: &arguments.transforms, brokers, topic: TOPIC, folder: &folder };
+    let transforms = bench.module("order_items", &folder)?;
+    let setup = Setup { dabi: &dabi, transforms: &transforms, brokers, topics: TOPIC, folder: &folder };
     let pipeline = Pipeline::start(&setup, &clickhouse, &[])?;
 
     let mut generator = bench.generator(TOPIC);

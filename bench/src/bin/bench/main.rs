@@ -2,12 +2,13 @@
 //! this machine: a real Kafka, the real ClickHouse engine, a local lake.
 //!
 //! Owns the order of the measurements. What one measurement is stands in its
-//! module: `throughput`, `latency`, `reload`; `alone` runs those that are programs of
+//! module: `throughput`, `fan_out`, `latency`, `reload`; `alone` runs those that are programs of
 //! their own.
 
 mod alone;
 mod clickhouse;
 mod decode;
+mod fan_out;
 mod incumbent;
 mod kafka;
 mod latency;
@@ -34,7 +35,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
-    /// throughput-schema, throughput-headers, latency, reload, decode, state
+    /// throughput-schema, throughput-headers, lookup-small, lookup-throughput,
+    /// lookup-fan-out, latency, reload, decode, state
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Rounds, of which the median is taken
@@ -49,7 +51,7 @@ pub(crate) struct Arguments {
     /// libchdb.so
     #[arg(long, value_name = "FILE", env = "DABI_CLICKHOUSE_LIB")]
     clickhouse: PathBuf,
-    /// Folder with the module order_items.wasm
+    /// Folder with the modules of bench/transforms
     #[arg(long, value_name = "DIR", default_value = "bench/data/transforms")]
     transforms: PathBuf,
     /// Python with what .ci/requirements.txt names
@@ -107,6 +109,15 @@ impl Bench {
         if self.arguments.quick { 1 } else { self.arguments.rounds }
     }
 
+    /// A folder below `folder` with the module of one transform.
+    pub(crate) fn module(&self, transform: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+        let (transforms, file) = (folder.join("transforms"), format!("{transform}.wasm"));
+        std::fs::create_dir_all(&transforms)?;
+        std::fs::copy(self.arguments.transforms.join(&file), transforms.join(&file))
+            .with_context(|| format!("take {file}"))?;
+        Ok(transforms)
+    }
+
     /// The generator for `topic`.
     pub(crate) fn generator(&self, topic: &str) -> Command {
         let mut command = Command::new(self.binary("generate"));
@@ -123,12 +134,15 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench::start(arguments)?;
     let mut figures: Vec<Figure> = Vec::new();
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
-    let measurements: [(&str, Measurement); 7] = [
+    let measurements: [(&str, Measurement); 10] = [
         ("decode", decode::measure),
         ("state", |bench| alone::measure(bench, "dabi-bench-state")),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
         ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
         ("throughput-headers", |bench| throughput::measure(bench, &throughput::HEADERS)),
+        ("lookup-small", |bench| throughput::measure(bench, &throughput::LOOKUP_SMALL)),
+        ("lookup-throughput", |bench| throughput::measure(bench, &throughput::LOOKUP)),
+        ("lookup-fan-out", fan_out::measure),
         ("latency", latency::measure),
         ("reload", reload::measure),
     ];

@@ -24,10 +24,11 @@ pub(crate) const DATABASE: &str = "bench";
 /// What a pipeline needs.
 pub(crate) struct Setup<'a> {
     pub(crate) dabi: &'a Path,
-    /// The folder with the transform's module.
+    /// A folder with the module of the transform alone.
     pub(crate) transforms: &'a Path,
     pub(crate) brokers: &'a str,
-    pub(crate) topic: &'a str,
+    /// A topic's name, or ^ and a regular expression.
+    pub(crate) topics: &'a str,
     /// An empty folder for settings, logs and the lake.
     pub(crate) folder: &'a Path,
 }
@@ -116,6 +117,11 @@ impl Pipeline {
         Ok(readiness.transforms.into_iter().find(|transform| transform.entry == entry))
     }
 
+    /// What the process has used so far.
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        self.process.usage()
+    }
+
     /// The metrics now.
     pub(crate) fn metrics(&self) -> anyhow::Result<Metrics> {
         Ok(Metrics::parse(&get(&self.agent, &format!("{}/metrics", self.url))?))
@@ -158,13 +164,13 @@ fn settings(setup: &Setup<'_>, clickhouse: &ClickHouse, listen: &str) -> String 
     let text = |value: &str| toml_string(value);
     let path = |value: &Path| toml_string(&value.display().to_string());
     format!(
-        "[kafka]\nbrokers = {brokers}\ntopics = [{topic}]\n\
+        "[kafka]\nbrokers = {brokers}\ntopics = [{topics}]\n\
          [lake]\nurl = {lake}\n\
          [warehouse]\nurl = {warehouse}\ndatabase = {database}\nuser = {user}\n\
          [transforms]\ndir = {transforms}\n\
          [web]\nlisten = {listen}\n",
         brokers = text(setup.brokers),
-        topic = text(setup.topic),
+        topics = text(setup.topics),
         lake = path(&setup.lake()),
         warehouse = text(clickhouse.url()),
         database = text(DATABASE),

@@ -72,7 +72,7 @@ impl World {
         let dabi = bench.binary("dabi");
         let (brokers, topic_name) = (bench.kafka.brokers(), topic.as_str());
         let setup =
-            Setup { dabi: &dabi, transforms: &transforms, brokers, topic: topic_name, folder: &folder };
+            Setup { dabi: &dabi, transforms: &transforms, brokers, topics: topic_name, folder: &folder };
         let pipeline = Pipeline::start(&setup, &clickhouse, &[])?;
         Ok(Self { folder, transforms, clickhouse, pipeline, topic })
     }

@@ -22,6 +22,10 @@ pub(crate) struct Kind {
     generate: &'static [&'static str],
     described: &'static str,
     events: u64,
+    /// The transform that runs, and its view.
+    transform: (&'static str, &'static str),
+    /// What the transform looks up, if anything.
+    dimension: Option<Dimension>,
     asked: Option<Asked>,
 }
 
@@ -29,11 +33,34 @@ pub(crate) struct Kind {
 struct Asked {
     events_per_s: f64,
     cpu_us: f64,
+    incumbents: Option<IncumbentsAsked>,
+}
+
+/// What is asked against the incumbent's way.
+struct IncumbentsAsked {
     times_json: f64,
     times_orjson: f64,
     /// The incumbents need not read all of it: their cost per event is the same.
-    incumbent_events: u64,
+    events: u64,
 }
+
+/// A table beside the events'.
+pub(crate) struct Dimension {
+    pub(crate) table: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) rows: u32,
+}
+
+impl Dimension {
+    /// Writes its rows, whose names begin with `label`.
+    pub(crate) fn write(&self, bench: &Bench, prefix: &str, label: &str) -> anyhow::Result<()> {
+        let mut generator = bench.generator(&format!("{prefix}.shop.{}", self.table));
+        generator.args(["--dimension", self.key, "--rows", &self.rows.to_string(), "--label", label]);
+        Process::start("generate", generator, &bench.data)?.wait().map(drop)
+    }
+}
+
+const STATELESS: (&str, &str) = ("order_items", "f_order_items");
 
 /// Schemas off.
 pub(crate) const PLAIN: Kind = Kind {
@@ -41,12 +68,12 @@ pub(crate) const PLAIN: Kind = Kind {
     generate: &[],
     described: "without schema",
     events: 5_000_000,
+    transform: STATELESS,
+    dimension: None,
     asked: Some(Asked {
         events_per_s: 200_000.0,
         cpu_us: 3.3,
-        times_json: 3.0,
-        times_orjson: 2.0,
-        incumbent_events: 1_000_000,
+        incumbents: Some(IncumbentsAsked { times_json: 3.0, times_orjson: 2.0, events: 1_000_000 }),
     }),
 };
 
@@ -56,12 +83,12 @@ pub(crate) const SCHEMA: Kind = Kind {
     generate: &["--schema"],
     described: "with schema",
     events: 1_500_000,
+    transform: STATELESS,
+    dimension: None,
     asked: Some(Asked {
         events_per_s: 120_000.0,
         cpu_us: 5.2,
-        times_json: 6.0,
-        times_orjson: 3.5,
-        incumbent_events: 400_000,
+        incumbents: Some(IncumbentsAsked { times_json: 6.0, times_orjson: 3.5, events: 400_000 }),
     }),
 };
 
@@ -71,6 +98,33 @@ pub(crate) const HEADERS: Kind = Kind {
     generate: &["--headers"],
     described: "without schema, with Debezium's four context headers",
     events: 1_500_000,
+    transform: STATELESS,
+    dimension: None,
+    asked: None,
+};
+
+const LINES: (&str, &str) = ("order_lines", "f_order_lines");
+const PRODUCTS: Dimension = Dimension { table: "products", key: "product_id", rows: 50_000 };
+
+/// Through one lookup, the state durable.
+pub(crate) const LOOKUP: Kind = Kind {
+    name: "lookup",
+    generate: &[],
+    described: "without schema through a lookup of 50,000 products",
+    events: 5_000_000,
+    transform: LINES,
+    dimension: Some(PRODUCTS),
+    asked: Some(Asked { events_per_s: 120_000.0, cpu_us: 10.0, incumbents: None }),
+};
+
+/// The same over little state: what a row costs beside the state's size.
+pub(crate) const LOOKUP_SMALL: Kind = Kind {
+    name: "lookup_small",
+    generate: &[],
+    described: "without schema through a lookup of 50,000 products",
+    events: 150_000,
+    transform: LINES,
+    dimension: Some(PRODUCTS),
     asked: None,
 };
 
@@ -99,6 +153,9 @@ pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>>
     generator.args(["--events", &events.to_string(), "--seed", &seed.to_string()]).args(kind.generate);
     Process::start("generate", generator, &bench.data)?.wait()?;
 
+    if let Some(dimension) = &kind.dimension {
+        dimension.write(bench, kind.name, "first")?;
+    }
     let rows = star_rows(seed, events);
     let mut rounds = Vec::new();
     for number in 1..=bench.rounds() {
@@ -125,16 +182,17 @@ fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> a
     let dabi = bench.binary("dabi");
     let setup = Setup {
         dabi: &dabi,
-        transforms: &arguments.transforms,
+        transforms: &bench.module(kind.transform.0, folder)?,
         brokers: bench.kafka.brokers(),
-        topic,
+        topics: &format!("^{}[.]shop[.]", kind.name),
         folder,
     };
     let pipeline = Pipeline::start(&setup, &clickhouse, &["--until-caught-up"])?;
     let before: [Usage; 2] = [clickhouse.usage()?, bench.kafka.usage()?];
     let dabi = pipeline.finish(&setup.lake())?;
     let after = [clickhouse.usage()?, bench.kafka.usage()?];
-    let found = clickhouse.client().number(&format!("SELECT count() FROM {DATABASE}.f_order_items"))?;
+    let found =
+        clickhouse.client().number(&format!("SELECT count() FROM {DATABASE}.{}", kind.transform.1))?;
     ensure!(
         found == rows,
         "the star has {found} rows instead of {rows}: the figures would be of something wrong"
@@ -142,7 +200,8 @@ fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> a
     drop(clickhouse);
     eprintln!("  {}: {:?} wall, {:?} CPU", kind.name, dabi.wall, dabi.cpu);
 
-    let incumbents = kind.asked.as_ref().map(|asked| incumbents(bench, asked, topic, folder)).transpose()?;
+    let asked = kind.asked.as_ref().and_then(|asked| asked.incumbents.as_ref());
+    let incumbents = asked.map(|asked| incumbents(bench, asked, topic, folder)).transpose()?;
     Ok(Round {
         dabi,
         clickhouse_cpu: after[0].cpu - before[0].cpu,
@@ -151,10 +210,15 @@ fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> a
     })
 }
 
-fn incumbents(bench: &Bench, asked: &Asked, topic: &str, folder: &Path) -> anyhow::Result<Incumbents> {
+fn incumbents(
+    bench: &Bench,
+    asked: &IncumbentsAsked,
+    topic: &str,
+    folder: &Path,
+) -> anyhow::Result<Incumbents> {
     let run = |parser: &str| {
         let (python, script) = (&bench.arguments.python, Path::new("bench/incumbent.py"));
-        let events = bench.events(asked.incumbent_events);
+        let events = bench.events(asked.events);
         incumbent::run(python, script, bench.kafka.brokers(), topic, parser, events, &folder.join(parser))
     };
     Ok(Incumbents { json: run("json")?, orjson: run("orjson")? })
@@ -166,9 +230,9 @@ fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Fig
     let per_event = |duration: Duration| duration.as_secs_f64() * 1e6 / count;
     let middle = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value));
     let conditions = format!(
-        "{events} events {}, 3 partitions, lz4; lake on local disk, one stateless transform of 12 columns; {}; \
-         median of {}",
+        "{events} events {}, 3 partitions, lz4; lake on local disk, the transform {}; {}; median of {}",
         kind.described,
+        kind.transform.0,
         bench.machine,
         rounds.len()
     );
@@ -179,7 +243,7 @@ fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Fig
         figure("events_per_s", middle(&|round| count / round.dabi.wall.as_secs_f64()), "events/s");
     let mut cpu = figure("cpu", middle(&|round| per_event(round.dabi.cpu)), "µs/event");
     let mut compared = Vec::new();
-    if let Some(asked) = &kind.asked {
+    if let Some(asked) = kind.asked.as_ref().and_then(|asked| asked.incumbents.as_ref()) {
         for (parser, times, answer) in [
             ("json", asked.times_json, (|ours| &ours.json) as fn(&Incumbents) -> &Answer),
             ("orjson", asked.times_orjson, |ours| &ours.orjson),
@@ -192,6 +256,8 @@ fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Fig
             let pace = figure(&format!("events_per_s_to_python_{parser}"), events_per_s.value, "events/s");
             compared.push(pace.over(of(|answer| answer.events_per_s)));
         }
+    }
+    if let Some(asked) = &kind.asked {
         events_per_s = events_per_s.should(Target::AtLeast(asked.events_per_s));
         cpu = cpu.should(Target::AtMost(asked.cpu_us));
     }
@@ -210,7 +276,11 @@ fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Fig
     ]);
     let rss_max = rounds.iter().map(|round| round.dabi.rss_bytes_max).max().unwrap_or(0);
     let rss = figure("rss_max", bytes(rss_max) / 1e6, "MB");
-    figures.push(if events >= RSS_BACKLOG { rss.should(Target::AtMost(RSS_MB_MAX)) } else { rss });
+    figures.push(if events >= RSS_BACKLOG && kind.dimension.is_none() {
+        rss.should(Target::AtMost(RSS_MB_MAX))
+    } else {
+        rss
+    });
     figures
 }
 
