@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
-    /// throughput-schema, throughput-headers, lookup-small, lookup-throughput,
+    /// throughput-schema, throughput-headers, lookup-growth, lookup-throughput,
     /// lookup-fan-out, latency, reload, decode, state
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -140,7 +140,7 @@ fn main() -> anyhow::Result<()> {
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
         ("throughput-schema", |bench| throughput::measure(bench, &throughput::SCHEMA)),
         ("throughput-headers", |bench| throughput::measure(bench, &throughput::HEADERS)),
-        ("lookup-small", |bench| throughput::measure(bench, &throughput::LOOKUP_SMALL)),
+        ("lookup-growth", throughput::measure_growth),
         ("lookup-throughput", |bench| throughput::measure(bench, &throughput::LOOKUP)),
         ("lookup-fan-out", fan_out::measure),
         ("latency", latency::measure),

@@ -117,16 +117,28 @@ pub(crate) const LOOKUP: Kind = Kind {
     asked: Some(Asked { events_per_s: 120_000.0, cpu_us: 10.0, incumbents: None }),
 };
 
-/// The same over little state: what a row costs beside the state's size.
-pub(crate) const LOOKUP_SMALL: Kind = Kind {
-    name: "lookup_small",
-    generate: &[],
-    described: "without schema through a lookup of 50,000 products",
-    events: 150_000,
-    transform: LINES,
-    dimension: Some(PRODUCTS),
-    asked: None,
-};
+/// The same over a hundred thousand rows of state, and over ten million.
+const LOOKUP_SMALL: Kind = Kind { name: "lookup_small", events: 150_000, asked: None, ..LOOKUP };
+const LOOKUP_LARGE: Kind = Kind { name: "lookup_large", events: 15_000_000, asked: None, ..LOOKUP };
+/// An event may cost twice as much where the state is a hundred times as large.
+const GROWTH_RATIO_MIN: f64 = 0.5;
+/// So long a topic is worked off once.
+const EVENTS_ONCE: u64 = 10_000_000;
+
+/// What the size of the state costs.
+pub(crate) fn measure_growth(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = measure(bench, &LOOKUP_SMALL)?;
+    let large = measure(bench, &LOOKUP_LARGE)?;
+    let cpu = |figures: &[Figure]| {
+        figures.iter().find(|figure| figure.name.ends_with(".cpu")).map_or(f64::NAN, |figure| figure.value)
+    };
+    let growth =
+        Figure::new("lookup.growth", cpu(&large), "µs/event", "lookup_large.cpu against lookup_small.cpu");
+    let growth = growth.against(cpu(&figures)).should(Target::AtLeast(GROWTH_RATIO_MIN));
+    figures.extend(large);
+    figures.push(growth);
+    Ok(figures)
+}
 
 const RSS_MB_MAX: f64 = 400.0;
 /// The backlog that the bound on memory speaks of.
@@ -158,7 +170,7 @@ pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>>
     }
     let rows = star_rows(seed, events);
     let mut rounds = Vec::new();
-    for number in 1..=bench.rounds() {
+    for number in 1..=if kind.events > EVENTS_ONCE { 1 } else { bench.rounds() } {
         let folder = bench.data.join(format!("{}-{number}", kind.name));
         rounds.push(round(bench, kind, &topic, rows, &folder)?);
         crate::remove(&folder)?;
