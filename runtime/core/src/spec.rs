@@ -20,6 +20,7 @@ use crate::calendar;
 use crate::data_type::DataType;
 use crate::table::SourceTable;
 
+pub(crate) use history::AnyColumn;
 pub use history::AutomaticColumn;
 pub use lookups::{Input, Reference};
 

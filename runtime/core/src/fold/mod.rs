@@ -276,6 +276,10 @@ impl<'a> Extras<'a> {
         self.newkey.is_valid(row).then(|| self.newkey.value(row))
     }
 
+    pub(crate) fn tx(&self, row: usize) -> Option<&'a str> {
+        self.tx.is_valid(row).then(|| self.tx.value(row))
+    }
+
     pub(crate) fn oldkey(&self, row: usize) -> Option<&'a str> {
         self.oldkey.is_valid(row).then(|| self.oldkey.value(row))
     }
@@ -290,7 +294,7 @@ pub(crate) fn link_id(
     keys: impl FnOnce() -> Option<(Key, Key)>,
 ) -> LinkId {
     let Truncate { lsn, ts_us } = Truncate::at(batch, row);
-    let tx = extras.tx.is_valid(row).then(|| extras.tx.value(row).into());
+    let tx = extras.tx(row).map(Into::into);
     let keys = if lsn.is_none() { keys() } else { None };
     LinkId { lsn, ts_us, tx, keys }
 }

@@ -13,8 +13,10 @@ use std::hash::BuildHasherDefault;
 use arrow::array::{Array, ArrayBuilder as _, BinaryArray, BinaryBuilder};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::history::Histories;
 use super::record::{Head, Record};
 use super::relation::Relation;
+use super::timeline::Emptied;
 use crate::engine::Hashed;
 use crate::engine::state::{Space, State, StateError};
 use crate::fold::Truncates;
@@ -65,6 +67,8 @@ pub(super) struct Changes {
     pub(super) new: BinaryArray,
     /// For each consumer of the relation the rows that it is told of.
     pub(super) told: Vec<Vec<u32>>,
+    /// What each key was so far, where someone keeps its versions.
+    pub(super) histories: Option<Histories>,
 }
 
 impl Changes {
@@ -74,8 +78,8 @@ impl Changes {
         relation: &Relation,
         truncates: &Truncates,
         (numbers, keys): (KeyNumbers, BinaryArray),
-        old: BinaryArray,
-        new: BinaryArray,
+        (old, new): (BinaryArray, BinaryArray),
+        histories: Option<Histories>,
     ) -> Self {
         let mut told = vec![Vec::new(); relation.consumers.len()];
         let mut touched = vec![false; relation.consumers.len()];
@@ -95,7 +99,7 @@ impl Changes {
                 }
             }
         }
-        Self { numbers, keys, old, new, told }
+        Self { numbers, keys, old, new, told, histories }
     }
 }
 
@@ -115,16 +119,19 @@ pub(super) fn covered(truncates: &Truncates, head: &Head) -> bool {
     truncates.cover(head.lsn, head.ts_us)
 }
 
-/// Live rows of one table as an epoch leaves them.
+/// One table as an epoch leaves it.
 pub(super) struct Rows<'a> {
     pub(super) space: Space,
+    pub(super) history: Option<Space>,
     pub(super) changes: &'a Changes,
     pub(super) truncates: &'a Truncates,
+    /// When it was emptied; only where someone keeps versions.
+    pub(super) emptied: Emptied,
 }
 
-/// Rows that were asked for.
+/// What was asked for.
 pub(super) struct Found<'a> {
-    changes: &'a Changes,
+    changed: &'a BinaryArray,
     read: BinaryArray,
     places: Vec<Place>,
 }
@@ -137,11 +144,42 @@ enum Place {
 }
 
 impl<'a> Rows<'a> {
-    /// The rows of `keys`, each of which may be null.
+    /// The live rows of `keys`, each of which may be null.
     ///
     /// # Errors
     /// If the store fails.
     pub(super) fn find(&self, state: &dyn State, keys: &BinaryArray) -> Result<Found<'a>, StateError> {
+        let mut found = self.find_in(self.space, &self.changes.new, state, keys)?;
+        for place in &mut found.places {
+            if let Place::Read(number) = *place
+                && covered(self.truncates, &Record::parse(found.read.value(number as usize)).head)
+            {
+                *place = Place::None;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The histories of `keys`; nothing if none are kept.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) fn find_histories(
+        &self,
+        state: &dyn State,
+        keys: &BinaryArray,
+    ) -> Result<Option<Found<'a>>, StateError> {
+        let (Some(space), Some(changed)) = (self.history, &self.changes.histories) else { return Ok(None) };
+        self.find_in(space, &changed.new, state, keys).map(Some)
+    }
+
+    fn find_in(
+        &self,
+        space: Space,
+        changed: &'a BinaryArray,
+        state: &dyn State,
+        keys: &BinaryArray,
+    ) -> Result<Found<'a>, StateError> {
         let mut asked = BinaryBuilder::with_capacity(keys.len(), keys.value_data().len());
         let mut places = Vec::with_capacity(keys.len());
         for key in keys {
@@ -149,26 +187,23 @@ impl<'a> Rows<'a> {
                 places.push(Place::None);
                 continue;
             };
-            let changed =
-                if self.changes.keys.is_empty() { None } else { self.changes.numbers.get(&xxh3_128(key)) };
-            if let Some(number) = changed {
-                let live = self.changes.new.is_valid(*number as usize);
-                places.push(if live { Place::Changed(*number) } else { Place::None });
+            let number = if changed.is_empty() { None } else { self.changes.numbers.get(&xxh3_128(key)) };
+            if let Some(number) = number {
+                let is_there = changed.is_valid(*number as usize);
+                places.push(if is_there { Place::Changed(*number) } else { Place::None });
             } else {
                 places.push(Place::Read(u32::try_from(asked.len()).expect("as few as keys")));
                 asked.append_value(key);
             }
         }
         let asked = asked.finish();
-        let read = if asked.is_empty() { asked } else { state.read(self.space, &asked)? };
+        let read = if asked.is_empty() { asked } else { state.read(space, &asked)? };
         for place in &mut places {
-            let Place::Read(number) = *place else { continue };
-            let number = number as usize;
-            if read.is_null(number) || covered(self.truncates, &Record::parse(read.value(number)).head) {
+            if matches!(place, Place::Read(number) if read.is_null(*number as usize)) {
                 *place = Place::None;
             }
         }
-        Ok(Found { changes: self.changes, read, places })
+        Ok(Found { changed, read, places })
     }
 }
 
@@ -176,13 +211,9 @@ impl Found<'_> {
     pub(super) fn get(&self, index: usize) -> Option<&[u8]> {
         match self.places[index] {
             Place::None => None,
-            Place::Changed(number) => Some(self.changes.new.value(number as usize)),
+            Place::Changed(number) => Some(self.changed.value(number as usize)),
             Place::Read(number) => Some(self.read.value(number as usize)),
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.places.len()
     }
 }
 

@@ -17,16 +17,19 @@ use arrow::error::ArrowError;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::EngineError;
+use super::as_of::{ChangedTimelines, Readers, Timelines};
 use super::claims::Claims;
-use super::evaluate::{PAGE_ROWS, Page, PageError, Transforms, evaluate};
+use super::evaluate::{PAGE_ROWS, Page, PageError, Transforms, VERSIONED_PAGE_ROWS, evaluate};
 use super::join::{Failure, Stop, Tables};
 use super::meta::TableMeta;
 use super::outbox::{ClearedLetter, Letter};
 use super::outcome::{Entry, Kept, push_entry, push_held, push_letter};
-use super::plan::{TargetPlan, TransformPlan};
+use super::plan::TransformPlan;
 use super::record::Head;
+use super::target::TargetPlan;
+use super::versions::add_timelines;
 use crate::engine::rows::{LiveAndDead, insert_rows};
-use crate::engine::state::{Puts, Regroupings};
+use crate::engine::state::{Puts, Regroupings, StateError};
 use crate::fold::key::shown;
 use crate::position::Offset;
 use crate::version::Version;
@@ -36,6 +39,7 @@ pub(super) struct Emission<'a> {
     pub(super) number: usize,
     pub(super) plan: &'a TransformPlan,
     pub(super) tables: &'a Tables<'a>,
+    timelines: &'a Timelines<'a>,
     pub(super) transforms: &'a dyn Transforms,
     source: &'a TableMeta,
     pub(super) pages: Vec<Page>,
@@ -48,6 +52,9 @@ pub(super) struct Emission<'a> {
     claims: Vec<Option<Claims>>,
     kept: (BinaryBuilder, BinaryBuilder),
     letters: (BinaryBuilder, BinaryBuilder),
+    readers: Readers,
+    /// Of targets that others refer to, by target.
+    changed_timelines: Vec<ChangedTimelines>,
     pub(super) report: TransformDifference,
 }
 
@@ -83,6 +90,8 @@ pub(super) struct Emitted {
     pub(super) regroupings: Vec<Regroupings>,
     /// By target.
     pub(super) batches: Vec<Vec<RecordBatch>>,
+    /// By target; those that may have changed.
+    pub(super) timelines: Vec<ChangedTimelines>,
     pub(super) report: TransformDifference,
 }
 
@@ -91,7 +100,7 @@ impl<'a> Emission<'a> {
     pub(super) fn new(
         number: usize,
         plan: &'a TransformPlan,
-        tables: &'a Tables<'a>,
+        (tables, timelines): (&'a Tables<'a>, &'a Timelines<'a>),
         transforms: &'a dyn Transforms,
         source: &'a TableMeta,
     ) -> Self {
@@ -101,6 +110,7 @@ impl<'a> Emission<'a> {
             number,
             plan,
             tables,
+            timelines,
             transforms,
             source,
             pages: Vec::new(),
@@ -109,6 +119,8 @@ impl<'a> Emission<'a> {
             claims: claims.collect(),
             kept: Default::default(),
             letters: Default::default(),
+            readers: Readers::default(),
+            changed_timelines: plan.targets.iter().map(|_| ChangedTimelines::new()).collect(),
             report: TransformDifference::default(),
         }
     }
@@ -118,20 +130,22 @@ impl<'a> Emission<'a> {
     /// # Errors
     /// If the transform is to be stopped, or the store fails.
     pub(super) fn evaluate(&mut self, keys: &arrow::array::BinaryArray) -> Result<(), PageError> {
-        for from in (0..keys.len()).step_by(PAGE_ROWS) {
-            let keys = keys.slice(from, PAGE_ROWS.min(keys.len() - from));
-            let page = evaluate(self.number, self.plan, self.tables, self.transforms, keys)?;
+        let page_rows = if self.plan.keeps_versions() { VERSIONED_PAGE_ROWS } else { PAGE_ROWS };
+        for from in (0..keys.len()).step_by(page_rows) {
+            let keys = keys.slice(from, page_rows.min(keys.len() - from));
+            let page = evaluate(self.number, self.plan, self.tables, self.timelines, self.transforms, keys)?;
             self.report.evaluated += page.keys.len() as u64;
-            self.compare(&page).map_err(|error| PageError::Engine(error.into()))?;
+            self.compare(&page)?;
             self.pages.push(page);
         }
         Ok(())
     }
 
-    fn compare(&mut self, page: &Page) -> Result<(), crate::engine::state::StateError> {
+    fn compare(&mut self, page: &Page) -> Result<(), EngineError> {
         let old = self.tables.state.read(self.plan.outputs, &page.keys)?;
         let has_claims = self.claims.iter().any(Option::is_some);
         let (mut buffer, mut number) = (Vec::new(), 0);
+        let mut differing = Vec::new();
         for (key, old) in page.keys.iter().flatten().zip(&old) {
             buffer.clear();
             self.outcome(page, number, &mut buffer);
@@ -140,11 +154,48 @@ impl<'a> Emission<'a> {
             }
             let new = (!buffer.is_empty()).then_some(buffer.as_slice());
             if old != new {
-                self.differ(page, number, key, old.map(Kept::parse), new.map(Kept::parse));
+                let old = old.map(Kept::parse);
+                self.differ(page, number, key, old, new.map(Kept::parse));
                 self.kept.0.append_value(key);
                 self.kept.1.append_option(new);
+                differing.push((number, old));
             }
             number += 1;
+        }
+        self.compare_timelines(page, &differing)
+            .map_err(|source| EngineError::Star { transform: self.plan.spec.name.clone(), source })?;
+        Ok(self.compare_references(page)?)
+    }
+
+    /// Versions that others refer to, of source keys whose outcome differs.
+    fn compare_timelines(
+        &mut self,
+        page: &Page,
+        differing: &[(usize, Option<Kept<'_>>)],
+    ) -> Result<(), ArrowError> {
+        for (number, target) in self.plan.targets.iter().enumerate() {
+            let Some(dimension) = target.dimension else { continue };
+            let stood = differing.iter().filter_map(|(_, old)| *old).flat_map(Kept::entries);
+            let stood: Vec<&[u8]> =
+                stood.filter(|entry| entry.target == number).map(|entry| entry.key).collect();
+            let stand = differing.iter().flat_map(|(key, _)| page.entries(*key));
+            let stand: Vec<u32> =
+                stand.filter(|(_, entry)| entry.target == number).map(|(row, _)| row).collect();
+            let dimension = &self.timelines.dimensions[dimension];
+            let changed = &mut self.changed_timelines[number];
+            add_timelines(target, dimension, &stood, (&page.rows[number], &stand), changed)?;
+        }
+        Ok(())
+    }
+
+    /// Who refers to which versions now.
+    fn compare_references(&mut self, page: &Page) -> Result<(), StateError> {
+        if self.plan.references.is_empty() {
+            return Ok(());
+        }
+        let old = self.tables.state.read(self.plan.reads, &page.keys)?;
+        for ((number, key), old) in (0_u32..).zip(page.keys.iter().flatten()).zip(&old) {
+            self.readers.change(key, old, page.reads.get(&number).map_or(&[], Vec::as_slice));
         }
         Ok(())
     }
@@ -267,8 +318,16 @@ impl<'a> Emission<'a> {
             let keys = keys.finish();
             (!keys.is_empty()).then(|| Puts { space, keys, values: values.finish() })
         };
-        let puts = [put(self.plan.outputs, self.kept), put(self.plan.letters, self.letters)];
-        Ok(Emitted { puts: puts.into_iter().flatten().collect(), regroupings, batches, report: self.report })
+        let (reads, readers) = self.readers.finish(self.plan.reads, &self.plan.references);
+        regroupings.extend(readers);
+        let puts = [put(self.plan.outputs, self.kept), put(self.plan.letters, self.letters), reads];
+        Ok(Emitted {
+            puts: puts.into_iter().flatten().collect(),
+            regroupings,
+            batches,
+            timelines: self.changed_timelines,
+            report: self.report,
+        })
     }
 }
 
@@ -300,7 +359,6 @@ fn batches_of(
         pages.push((0, Vec::new()));
     }
     let last = pages.len().saturating_sub(1);
-    let width = emission.plan.spec.targets[number].columns.len();
     let mut batches = Vec::with_capacity(pages.len());
     for (place, (page, picked)) in pages.into_iter().enumerate() {
         let dead: &[_] = if place == last { &rows.dead } else { &[] };
@@ -322,7 +380,7 @@ fn batches_of(
         let rows = LiveAndDead {
             live: &columns.collect::<Result<Vec<_>, _>>()?,
             live_rows: indices.len(),
-            dead: &dead_columns(target, width, dead)?,
+            dead: &dead_columns(target, dead)?,
             dead_rows: dead.len(),
             lsns: std::sync::Arc::new(lsns),
             times: std::sync::Arc::new(times.with_timezone("UTC")),
@@ -334,12 +392,8 @@ fn batches_of(
 
 /// The columns that tell tombstones apart: those of the key, and those that rows
 /// are sorted by beside it.
-fn dead_columns(
-    target: &TargetPlan,
-    width: usize,
-    dead: &[Tombstone],
-) -> Result<Vec<Option<ArrayRef>>, ArrowError> {
-    let mut columns = vec![None; width];
+fn dead_columns(target: &TargetPlan, dead: &[Tombstone]) -> Result<Vec<Option<ArrayRef>>, ArrowError> {
+    let mut columns = vec![None; target.width];
     let parser = target.key_rows.parser();
     let keys = target.key_rows.convert_rows(dead.iter().map(|row| parser.parse(&row.key)))?;
     columns_at(&mut columns, &target.key, keys);

@@ -6,22 +6,28 @@
 //! Invariant: what is not done in the epoch stands in `meta` or in a job.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, BinaryArray};
 
-use super::changes::{Changes, KeySet, Rows};
+use super::as_of::Timelines;
+use super::changes::{Changes, Rows};
 use super::emit::{Emission, Emitted};
 use super::evaluate::{PageError, Transforms};
 use super::events::EventBatch;
-use super::fan_out::{Edge, FanOut};
+use super::fan_out::{Edge, FanOut, Way};
+use super::history::Histories;
 use super::ingest::ingest;
 use super::join::Tables;
 use super::meta::{Sweep, Swept, TableMeta};
 use super::outbox::{Insert, Outbox};
+use super::plan::Plan;
 use super::relation::{Consumption, Relation};
+use super::timeline::Emptied;
 use super::{Engine, EngineError, EpochEvents, EpochReport};
 use crate::change::{ChangeBatch, Op};
 use crate::engine::state::{Commit, Space, State};
+use crate::fold::Truncate;
 use crate::version::Version;
 
 /// What an epoch has come to so far.
@@ -57,7 +63,8 @@ impl EpochWork {
 impl Engine {
     /// Notes what the events tell of their tables, and new truncates.
     pub(super) fn learn(&mut self, batches: &[ChangeBatch]) -> Result<(), EngineError> {
-        for relation in &self.plan.relations {
+        let plan = Arc::clone(&self.plan);
+        for relation in &plan.relations {
             let table = &relation.table;
             let own: Vec<&ChangeBatch> = batches.iter().filter(|batch| batch.table() == table).collect();
             for batch in own {
@@ -72,9 +79,46 @@ impl Engine {
                 if !meta.truncates.learn(std::slice::from_ref(batch)).is_empty() {
                     self.meta.sweep(Swept::Truncated(table.clone()));
                 }
+                if relation.history.is_some() {
+                    self.learn_emptied(batch);
+                }
             }
         }
-        self.check_lookups()
+        self.check_lookups()?;
+        self.check_versioned()
+    }
+
+    /// Every truncate ends versions, also one that came before others that cover it.
+    fn learn_emptied(&mut self, batch: &ChangeBatch) {
+        let truncates = batch.ops().enumerate().filter(|(_, op)| *op == Op::Truncate);
+        let mut is_new = false;
+        for (row, _) in truncates {
+            is_new |= self.meta.empty(batch.table(), Truncate::at(batch, row));
+        }
+        let plans = self.plan.transforms.iter().filter(|plan| plan.spec.source == *batch.table());
+        for plan in plans.filter(|plan| is_new && plan.keeps_versions()) {
+            self.meta.sweep(Swept::Outcomes(plan.spec.name.clone()));
+        }
+    }
+
+    /// So are versions kept.
+    fn check_versioned(&self) -> Result<(), EngineError> {
+        for transform in &self.plan.transforms {
+            let Some(table) = self.meta.tables.get(&transform.spec.source) else { continue };
+            for (target, declared) in transform.targets.iter().zip(&transform.spec.targets) {
+                let Some(versions) = &target.versions else { continue };
+                if !table.key.is_empty() && table.key != versions.source_key {
+                    return Err(EngineError::VersionedKey {
+                        transform: transform.spec.name.clone(),
+                        target: declared.table.clone(),
+                        key: versions.source_key.clone(),
+                        table: transform.spec.source.clone(),
+                        primary_key: table.key.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A lookup is by the primary key, which only events tell.
@@ -125,81 +169,97 @@ impl Engine {
         Ok(all)
     }
 
-    /// The source keys to evaluate, by transform.
-    pub(super) fn dirty(
+    /// Finds the source keys to evaluate.
+    pub(super) fn dirty<'a>(
         &mut self,
+        plan: &'a Plan,
         changes: &[Changes],
-        state: &dyn State,
+        state: &'a dyn State,
         work: &mut EpochWork,
-    ) -> Result<Vec<KeySet>, EngineError> {
-        let mut swept = Vec::new();
-        for number in 0..self.plan.transforms.len() {
-            let name = self.plan.transforms[number].spec.name.clone();
-            for over in [Swept::Outcomes(name.clone()), Swept::Sources(name)] {
-                swept.push((number, self.next_page(&over, state, work)?));
+    ) -> Result<FanOut<'a>, EngineError> {
+        let mut fan_out = FanOut::new(plan, state);
+        for (number, transform) in plan.transforms.iter().enumerate() {
+            let name = &transform.spec.name;
+            for over in [Swept::Outcomes(name.clone()), Swept::Sources(name.clone())] {
+                fan_out.dirty(number, self.next_page(&over, state, work)?.iter().flatten());
             }
         }
-        let mut fan_out = FanOut::new(&self.plan, state);
-        for (relation, changes) in self.plan.relations.iter().zip(changes) {
+        for (relation, changes) in plan.relations.iter().zip(changes) {
             for (consumer, told) in relation.consumers.iter().zip(&changes.told) {
-                if let Consumption::Source { transform } = consumer.what {
-                    for number in told {
-                        fan_out.dirty[transform].add(changes.keys.value(*number as usize));
-                    }
+                let Consumption::Source { transform } = consumer.what else { continue };
+                let key = |number: u32| changes.keys.value(number as usize);
+                fan_out.dirty(transform, told.iter().map(|number| key(*number)));
+                if plan.transforms[transform].keeps_versions() {
+                    let histories = changes.histories.iter().flat_map(Histories::changed);
+                    fan_out.dirty(transform, histories.map(key));
                 }
             }
         }
-        for (transform, keys) in &swept {
-            fan_out.dirty[*transform].add_all(keys);
-        }
         fan_out.allow(work.budget);
-        for (relation, changes) in self.plan.relations.iter().zip(changes) {
+        for (relation, changes) in plan.relations.iter().zip(changes) {
             fan_out_of(relation, changes, &mut fan_out)?;
         }
         // Old jobs have a budget of their own, or they would wait for ever while
         // many rows change.
         fan_out.allow(work.budget);
         fan_out.work()?;
-        let (puts, dirty, more) = fan_out.finish()?;
-        work.commit.puts.extend(puts);
-        self.meta.jobs = self.meta.jobs.saturating_add_signed(more);
-        Ok(dirty)
+        Ok(fan_out)
     }
 
-    /// Evaluates `dirty` source keys and notes what differs.
+    /// Evaluates what is dirty, and what becomes so with it, and notes what differs.
     pub(super) fn evaluate(
         &mut self,
+        plan: &Plan,
         changes: &[Changes],
-        dirty: Vec<KeySet>,
-        state: &dyn State,
-        transforms: &dyn Transforms,
+        mut fan_out: FanOut<'_>,
+        (state, transforms): (&dyn State, &dyn Transforms),
         work: &mut EpochWork,
     ) -> Result<(), EngineError> {
         let version = Version::new(work.commit.term, work.commit.epoch);
         let none = TableMeta::default();
         let meta = |relation: &Relation| self.meta.tables.get(&relation.table).unwrap_or(&none);
-        let rows = self.plan.relations.iter().zip(changes).map(|(relation, changes)| Rows {
+        let rows = plan.relations.iter().zip(changes).map(|(relation, changes)| Rows {
             space: relation.rows,
+            history: relation.history,
             changes,
             truncates: &meta(relation).truncates,
+            emptied: Emptied::new(&meta(relation).emptied),
         });
-        let tables = Tables { relations: &self.plan.relations, rows: rows.collect(), state };
+        let tables = Tables { relations: &plan.relations, rows: rows.collect(), state };
+        let mut timelines = Timelines::new(&plan.dimensions, state);
         let mut differences = Vec::new();
-        for (number, (plan, dirty)) in self.plan.transforms.iter().zip(dirty).enumerate() {
-            let name = &plan.spec.name;
+        // As those of lookups.
+        fan_out.allow(work.budget);
+        for number in plan.order.iter().copied() {
+            let transform = &plan.transforms[number];
+            let name = &transform.spec.name;
             let stopped = self.meta.transforms.get(name).is_some_and(|meta| meta.stopped.is_some());
-            let (_, keys) = dirty.finish();
+            let (_, keys) = fan_out.take(number).finish();
             if stopped || keys.is_empty() {
                 continue;
             }
-            let source = meta(&self.plan.relations[plan.relation]);
-            let mut emission = Emission::new(number, plan, &tables, transforms, source);
-            match emission.evaluate(&keys).and_then(|()| emission.finish(version)) {
-                Ok(emitted) => differences.push((number, emitted)),
-                Err(PageError::Stopped(reason)) => work.stopped.push((name.clone(), reason)),
+            let source = meta(&plan.relations[transform.relation]);
+            let mut emission = Emission::new(number, transform, (&tables, &timelines), transforms, source);
+            let mut emitted = match emission.evaluate(&keys).and_then(|()| emission.finish(version)) {
+                Ok(emitted) => emitted,
+                Err(PageError::Stopped(reason)) => {
+                    work.stopped.push((name.clone(), reason));
+                    continue;
+                }
                 Err(PageError::Engine(error)) => return Err(error),
+            };
+            for (target, changed) in transform.targets.iter().zip(std::mem::take(&mut emitted.timelines)) {
+                let Some(dimension) = target.dimension else { continue };
+                if let Some(puts) = timelines.take_over(dimension, changed)? {
+                    fan_out.versions_changed(dimension, &puts.keys)?;
+                    emitted.puts.push(puts);
+                }
             }
+            differences.push((number, emitted));
         }
+        let (puts, more) = fan_out.finish()?;
+        work.commit.puts.extend(puts);
+        self.meta.jobs = self.meta.jobs.saturating_add_signed(more);
         for (number, emitted) in differences {
             self.take_over(number, emitted, work);
         }
@@ -256,7 +316,10 @@ impl Engine {
                 self.plan.relations.iter().find(|relation| relation.table == *table).map(|r| r.rows)
             }
             Swept::Outcomes(name) => transform(name).map(|plan| plan.outputs),
-            Swept::Sources(name) => transform(name).map(|plan| self.plan.relations[plan.relation].rows),
+            Swept::Sources(name) => transform(name).map(|plan| {
+                let relation = &self.plan.relations[plan.relation];
+                relation.history.filter(|_| plan.keeps_versions()).unwrap_or(relation.rows)
+            }),
         }
     }
 }
@@ -286,7 +349,8 @@ fn fan_out_of(relation: &Relation, changes: &Changes, fan_out: &mut FanOut<'_>) 
             && !told.is_empty()
         {
             let keys = told.iter().map(|number| changes.keys.value(*number as usize));
-            fan_out.expand(Edge { transform, lookup }, &BinaryArray::from_iter_values(keys))?;
+            fan_out
+                .expand(Edge { transform, way: Way::Lookup(lookup) }, &BinaryArray::from_iter_values(keys))?;
         }
     }
     Ok(())

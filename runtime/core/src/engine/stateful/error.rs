@@ -55,6 +55,24 @@ pub enum EngineError {
         /// Its key.
         primary_key: Vec<String>,
     },
+    /// Versions are kept by something else than the primary key.
+    #[error(
+        "transform {transform}, target {target}: its key is passed on from ({}), but the primary key of {table} is \
+         ({}); versions are kept by the primary key, so pass on all of it, and nothing else, as the key",
+        key.join(", "), primary_key.join(", ")
+    )]
+    VersionedKey {
+        /// Name of the transform.
+        transform: String,
+        /// The scd2 target.
+        target: String,
+        /// The source columns of its key.
+        key: Vec<String>,
+        /// The source table.
+        table: SourceTable,
+        /// Its key.
+        primary_key: Vec<String>,
+    },
     /// Kept cells do not fit their layout: a defect of dabi.
     #[error("rows of {table}: {source}")]
     Rows {

@@ -6,24 +6,30 @@
 //! Invariant: a source row is either without star rows for one reason, or has
 //! star rows that their table can hold, each under a key of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use arrow::array::{Array, ArrayRef, BinaryArray, UInt32Array};
-use arrow::compute::{concat, take};
+use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, UInt32Array};
+use arrow::compute::{concat, filter, take};
 use arrow::error::ArrowError;
 use arrow::row::Rows;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::EngineError;
+use super::as_of::Timelines;
 use super::join::{Failure, Joined, Stop, Tables, join};
 use super::outcome::Entry;
-use super::plan::{TargetPlan, TransformPlan};
-use super::record::Head;
+use super::plan::TransformPlan;
+use super::record::{Head, Record};
+use super::sources::{FoundSources, Sources};
+use super::target::TargetPlan;
+use super::versions::version_rows;
 use crate::dead_letter::Stage;
 
 /// Rows of one call: large enough that the call costs nothing, small enough to
 /// stay in cache.
 pub(super) const PAGE_ROWS: usize = 10_000;
+/// Source keys of one call where every row that they had is evaluated.
+pub(super) const VERSIONED_PAGE_ROWS: usize = 1_000;
 
 /// What runs the transforms.
 pub trait Transforms: Sync {
@@ -76,6 +82,8 @@ pub(super) struct Page {
     pub(super) keys: BinaryArray,
     /// Where the last event of each stood; nothing for a key without a row.
     pub(super) heads: Vec<Head>,
+    /// What the rows of each key refer to: reference and natural key, ascending.
+    pub(super) reads: BTreeMap<u32, Vec<(usize, Vec<u8>)>>,
     /// Why a key has no star rows, where there is a reason.
     pub(super) stops: HashMap<u32, Stop>,
     /// By target.
@@ -129,6 +137,65 @@ impl From<EngineError> for PageError {
     }
 }
 
+/// Rows that a transform gave for one target.
+pub(super) struct Given {
+    /// For each the number of the source row that it comes from.
+    pub(super) rows: Vec<u32>,
+    pub(super) columns: Vec<ArrayRef>,
+}
+
+/// Source rows and keys without star rows.
+pub(super) struct Stops {
+    /// Of each source row.
+    key_of: Vec<u32>,
+    /// The first failure of each key.
+    failed: HashMap<u32, Failure>,
+    /// Rows that wait.
+    held: BTreeSet<u32>,
+}
+
+impl Given {
+    /// # Errors
+    /// If Arrow cannot filter a column.
+    fn retain(&mut self, keep: impl Fn(u32) -> bool) -> Result<(), ArrowError> {
+        if self.rows.iter().all(|row| keep(*row)) {
+            return Ok(());
+        }
+        let kept: BooleanArray = self.rows.iter().map(|row| Some(keep(*row))).collect();
+        for column in &mut self.columns {
+            *column = filter(column, &kept)?;
+        }
+        self.rows.retain(|row| keep(*row));
+        Ok(())
+    }
+}
+
+impl Stops {
+    fn add(&mut self, row: u32, stop: Stop) {
+        match stop {
+            Stop::Held => drop(self.held.insert(row)),
+            Stop::Failed(failure) => self.fail(row, failure),
+        }
+    }
+
+    /// A failing row fails its key.
+    pub(super) fn fail(&mut self, row: u32, failure: Failure) {
+        self.fail_key(self.key_of[row as usize], failure);
+    }
+
+    fn fail_key(&mut self, key: u32, failure: Failure) {
+        self.failed.entry(key).or_insert(failure);
+    }
+
+    pub(super) fn has_failed(&self, key: u32) -> bool {
+        self.failed.contains_key(&key)
+    }
+
+    pub(super) fn is_held(&self, row: u32) -> bool {
+        self.held.contains(&row)
+    }
+}
+
 /// Evaluates source `keys`, each given once.
 ///
 /// # Errors
@@ -137,36 +204,107 @@ pub(super) fn evaluate(
     number: usize,
     plan: &TransformPlan,
     tables: &Tables<'_>,
+    timelines: &Timelines<'_>,
     transforms: &dyn Transforms,
     keys: BinaryArray,
 ) -> Result<Page, PageError> {
-    let found = tables.rows[plan.relation].find(tables.state, &keys).map_err(EngineError::from)?;
-    let joined = join(plan, tables, &found)?;
+    let found = FoundSources::find(plan, tables, &keys).map_err(EngineError::from)?;
+    let emptied = &tables.rows[plan.relation].emptied;
+    let sources = found.sources(keys.len(), emptied);
+    let records: Vec<Record<'_>> = sources.rows.iter().map(|row| Record::parse(&row.record)).collect();
+    let joined = join(plan, tables, &records)?;
     let mut heads = vec![Head::default(); keys.len()];
-    let mut stops = HashMap::new();
-    let mut called = Vec::with_capacity(joined.present.len());
-    for ((place, row), (head, stop)) in
-        (0_u32..).zip(&joined.present).zip(joined.heads.iter().zip(&joined.stops))
-    {
-        heads[*row as usize] = *head;
+    for (row, record) in sources.rows.iter().zip(&records) {
+        heads[row.key as usize] = record.head;
+    }
+    let key_of = sources.rows.iter().map(|row| row.key).collect();
+    let mut stops = Stops { key_of, failed: HashMap::new(), held: BTreeSet::new() };
+    let mut called = Vec::with_capacity(records.len());
+    for (row, stop) in (0_u32..).zip(&joined.stops) {
         match stop {
-            Some(stop) => drop(stops.insert(*row, stop.clone())),
-            None => called.push(place),
+            Some(stop) => stops.add(row, stop.clone()),
+            None => called.push(row),
         }
     }
-    let failed = |source| PageError::Engine(EngineError::Star { transform: plan.spec.name.clone(), source });
     let applied = call(number, plan, transforms, &joined, &called)?;
-    let row_of = |called_row: u32| joined.present[called[called_row as usize] as usize];
     for error in applied.errors {
         let failure = Failure { stage: Stage::Transform, code: error.code, message: error.message };
-        stops.insert(row_of(error.row), Stop::Failed(failure));
+        stops.fail(called[error.row as usize], failure);
     }
+    let failed = |source| PageError::Engine(EngineError::Star { transform: plan.spec.name.clone(), source });
+    let mut all_given = given(plan, &applied.outputs, &called, &sources).map_err(failed)?;
+    let reads = refer(plan, timelines, &mut all_given, &mut stops)?;
     let mut rows = Vec::with_capacity(plan.targets.len());
-    for (position, target) in plan.targets.iter().enumerate() {
-        let outputs: Vec<&AppliedRows> = applied.outputs.iter().filter(|o| o.target == position).collect();
-        rows.push(page_rows(plan, position, target, &outputs, &row_of, &mut stops).map_err(failed)?);
+    for (position, (target, given)) in plan.targets.iter().zip(all_given).enumerate() {
+        let given = match &target.versions {
+            Some(of) => version_rows(plan, (position, of), &given, &sources, emptied, &mut stops),
+            None => current_rows(given, &stops),
+        };
+        rows.push(given.and_then(|given| page_rows(target, given, &mut stops)).map_err(failed)?);
     }
-    Ok(sorted(plan, keys, heads, stops, rows))
+    Ok(sorted(plan, keys, (heads, reads), stops, rows))
+}
+
+/// What the transform gave, by target: of the current row, or for targets that
+/// keep versions of all that the key had.
+fn given(
+    plan: &TransformPlan,
+    outputs: &[AppliedRows],
+    called: &[u32],
+    sources: &Sources<'_>,
+) -> Result<Vec<Given>, ArrowError> {
+    let of_target = |(position, target): (usize, &TargetPlan)| {
+        let outputs: Vec<&AppliedRows> = outputs.iter().filter(|o| o.target == position).collect();
+        let rows = outputs.iter().flat_map(|o| &o.origin).map(|row| called[*row as usize]).collect();
+        let declared = &plan.spec.targets[position].columns;
+        let columns: Vec<ArrayRef> = match outputs.as_slice() {
+            [] => declared.iter().map(|c| arrow::array::new_empty_array(&c.data_type.arrow())).collect(),
+            [only] => only.columns.clone(),
+            several => (0..declared.len())
+                .map(|column| {
+                    let parts: Vec<&dyn Array> = several.iter().map(|o| o.columns[column].as_ref()).collect();
+                    concat(&parts)
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        let mut given = Given { rows, columns };
+        if plan.keeps_versions() {
+            let keeps_versions = target.versions.is_some();
+            given.retain(|row| sources.rows[row as usize].is_history == keeps_versions)?;
+        }
+        Ok(given)
+    };
+    plan.targets.iter().enumerate().map(of_target).collect()
+}
+
+/// Fills the columns of references; gives for each key what its rows refer to, as
+/// [`Readers::change`](super::as_of::Readers::change) takes it.
+fn refer(
+    plan: &TransformPlan,
+    timelines: &Timelines<'_>,
+    given: &mut [Given],
+    stops: &mut Stops,
+) -> Result<BTreeMap<u32, Vec<(usize, Vec<u8>)>>, EngineError> {
+    let mut reads: BTreeMap<u32, Vec<(usize, Vec<u8>)>> = BTreeMap::new();
+    for (number, reference) in plan.references.iter().enumerate() {
+        let filled = timelines.fill(&plan.spec.name, reference, &mut given[reference.target])?;
+        for (row, key) in filled.reads {
+            reads.entry(stops.key_of[row as usize]).or_default().push((number, key));
+        }
+        filled.stops.into_iter().for_each(|(row, stop)| stops.add(row, stop));
+    }
+    for own in reads.values_mut() {
+        own.sort_unstable();
+        own.dedup();
+    }
+    Ok(reads)
+}
+
+/// Rows by source key, without those that wait.
+fn current_rows(mut given: Given, stops: &Stops) -> Result<Given, ArrowError> {
+    given.retain(|row| !stops.is_held(row))?;
+    given.rows.iter_mut().for_each(|row| *row = stops.key_of[*row as usize]);
+    Ok(given)
 }
 
 fn call(
@@ -180,7 +318,7 @@ fn call(
         return Ok(Applied::default());
     }
     let taken;
-    let columns = if called.len() == joined.present.len() {
+    let columns = if called.len() == joined.stops.len() {
         &joined.columns
     } else {
         let called = UInt32Array::from(called.to_vec());
@@ -195,29 +333,11 @@ fn call(
 
 /// The rows of one target, with their keys and hashes; rows that the table cannot
 /// hold stop their source row.
-fn page_rows(
-    plan: &TransformPlan,
-    position: usize,
-    target: &TargetPlan,
-    outputs: &[&AppliedRows],
-    row_of: &impl Fn(u32) -> u32,
-    stops: &mut HashMap<u32, Stop>,
-) -> Result<PageRows, ArrowError> {
-    let declared = &plan.spec.targets[position].columns;
-    let origin: Vec<u32> = outputs.iter().flat_map(|o| &o.origin).map(|row| row_of(*row)).collect();
-    let columns: Vec<ArrayRef> = match outputs {
-        [] => declared.iter().map(|c| arrow::array::new_empty_array(&c.data_type.arrow())).collect(),
-        [only] => only.columns.clone(),
-        several => (0..declared.len())
-            .map(|column| {
-                let parts: Vec<&dyn Array> = several.iter().map(|o| o.columns[column].as_ref()).collect();
-                concat(&parts)
-            })
-            .collect::<Result<_, _>>()?,
-    };
+fn page_rows(target: &TargetPlan, given: Given, stops: &mut Stops) -> Result<PageRows, ArrowError> {
+    let Given { rows: origin, columns } = given;
     for fault in target.table.out_of_range(&columns) {
         let failure = Failure { stage: Stage::Star, code: "out-of-range".into(), message: fault.message };
-        stops.entry(origin[fault.row]).or_insert(Stop::Failed(failure));
+        stops.fail_key(origin[fault.row], failure);
     }
     let of = |positions: &[usize]| -> Vec<ArrayRef> {
         positions.iter().map(|position| ArrayRef::clone(&columns[*position])).collect()
@@ -235,8 +355,8 @@ fn page_rows(
 fn sorted(
     plan: &TransformPlan,
     keys: BinaryArray,
-    heads: Vec<Head>,
-    mut stops: HashMap<u32, Stop>,
+    (heads, reads): (Vec<Head>, BTreeMap<u32, Vec<(usize, Vec<u8>)>>),
+    mut stops: Stops,
     rows: Vec<PageRows>,
 ) -> Page {
     let mut all: Vec<(u32, usize, u32)> = Vec::with_capacity(rows.iter().map(|rows| rows.origin.len()).sum());
@@ -250,31 +370,27 @@ fn sorted(
         for pair in all.windows(2) {
             let ((origin, target, row), (next_origin, next_target, next_row)) = (pair[0], pair[1]);
             if (origin, target) == (next_origin, next_target) && key(target, row) == key(target, next_row) {
-                let failure = Failure {
-                    stage: Stage::Transform,
-                    code: "duplicate-key".into(),
-                    message: format!(
-                        "it gave two rows of {} with the same key for one source row; a key column must tell \
-                         them apart",
-                        plan.spec.targets[target].table
-                    ),
-                };
-                stops.entry(origin).or_insert(Stop::Failed(failure));
+                stops.fail_key(origin, plan.duplicate_key(target));
             }
         }
     }
-    if !stops.is_empty() {
-        all.retain(|(origin, ..)| !stops.contains_key(origin));
+    if !stops.failed.is_empty() {
+        all.retain(|(origin, ..)| !stops.has_failed(*origin));
     }
     let mut ends = vec![0_u32; keys.len()];
     for (origin, ..) in &all {
         ends[*origin as usize] += 1;
     }
+    // A key waits if nothing of it stands.
+    let held = stops.held.iter().map(|row| stops.key_of[*row as usize]);
+    let held = held.filter(|key| ends[*key as usize] == 0).map(|key| (key, Stop::Held));
+    let failed = stops.failed.iter().map(|(key, failure)| (*key, Stop::Failed(failure.clone())));
+    let stops = held.chain(failed).collect();
     let mut end = 0;
     for own in &mut ends {
         end += *own;
         *own = end;
     }
     let places = all.into_iter().map(|(_, target, row)| (target, row)).collect();
-    Page { keys, heads, stops, rows, ends, places }
+    Page { keys, heads, reads, stops, rows, ends, places }
 }

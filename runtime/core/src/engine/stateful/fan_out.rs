@@ -23,12 +23,24 @@ const GROUPS: usize = 64;
 /// Jobs that one epoch looks at.
 const JOBS: usize = 256;
 
-/// One lookup of one transform.
+/// One way in which rows of one transform depend on others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Edge {
     pub(super) transform: usize,
-    pub(super) lookup: usize,
+    pub(super) way: Way,
 }
+
+/// By which a row finds another.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// This lookup.
+    Lookup(usize),
+    /// This reference to the version of a dimension.
+    Version(usize),
+}
+
+/// In the bytes of a job: the way is a reference.
+const VERSION: u16 = 1 << 15;
 
 /// The walk of one epoch.
 pub(super) struct FanOut<'a> {
@@ -36,8 +48,8 @@ pub(super) struct FanOut<'a> {
     state: &'a dyn State,
     /// Rows that may still be read.
     budget: usize,
-    /// Source keys to evaluate, by transform.
-    pub(super) dirty: Vec<KeySet>,
+    /// Source keys to evaluate, by transform; `None` once they were taken.
+    dirty: Vec<Option<KeySet>>,
     /// Jobs as the epoch leaves them; `None`: done.
     jobs: BTreeMap<Vec<u8>, Option<Cursor>>,
 }
@@ -47,13 +59,48 @@ type Cursor = Option<Vec<u8>>;
 
 impl<'a> FanOut<'a> {
     pub(super) fn new(plan: &'a Plan, state: &'a dyn State) -> Self {
-        let dirty = plan.transforms.iter().map(|_| KeySet::default()).collect();
+        let dirty = plan.transforms.iter().map(|_| Some(KeySet::default())).collect();
         Self { plan, state, budget: 0, dirty, jobs: BTreeMap::new() }
     }
 
     /// Allows so many more rows to be read.
     pub(super) fn allow(&mut self, rows: usize) {
         self.budget = rows;
+    }
+
+    /// Source keys of a transform are to be evaluated.
+    pub(super) fn dirty<'k>(&mut self, transform: usize, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Some(dirty) = &mut self.dirty[transform] {
+            keys.for_each(|key| {
+                dirty.add(key);
+            });
+        }
+    }
+
+    /// The source keys of a transform, which is evaluated now: what reaches it later
+    /// in the epoch is left for the next.
+    pub(super) fn take(&mut self, transform: usize) -> KeySet {
+        self.dirty[transform].take().unwrap_or_default()
+    }
+
+    /// Versions under the natural keys `groups` of a dimension have changed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) fn versions_changed(
+        &mut self,
+        dimension: usize,
+        groups: &BinaryArray,
+    ) -> Result<(), StateError> {
+        for (transform, reference) in &self.plan.dimensions[dimension].readers {
+            let edge = Edge { transform: *transform, way: Way::Version(*reference) };
+            if self.dirty[*transform].is_some() {
+                self.expand(edge, groups)?;
+            } else {
+                groups.iter().flatten().for_each(|group| self.put_job(edge, group, None));
+            }
+        }
+        Ok(())
     }
 
     /// Rows that `edge` finds have changed; `groups` are their keys.
@@ -111,21 +158,34 @@ impl<'a> FanOut<'a> {
         self.reached(edge, &page)
     }
 
-    /// The rows that look up through `edge` what has changed.
+    /// The rows that find through `edge` what has changed.
     fn reached(&mut self, edge: Edge, rows: &BinaryArray) -> Result<(), StateError> {
-        match self.plan.transforms[edge.transform].lookups[edge.lookup].from {
+        match self.step(edge) {
             Step::Source => {
-                self.dirty[edge.transform].add_all(rows);
+                self.dirty(edge.transform, rows.iter().flatten());
                 Ok(())
             }
-            Step::Lookup(lookup) if !rows.is_empty() => self.expand(Edge { lookup, ..edge }, rows),
+            Step::Lookup(lookup) if !rows.is_empty() => {
+                self.expand(Edge { way: Way::Lookup(lookup), ..edge }, rows)
+            }
             Step::Lookup(_) => Ok(()),
+        }
+    }
+
+    /// Which row finds another through `edge`.
+    fn step(&self, edge: Edge) -> Step {
+        match edge.way {
+            Way::Lookup(lookup) => self.plan.transforms[edge.transform].lookups[lookup].from,
+            Way::Version(_) => Step::Source,
         }
     }
 
     fn index(&self, edge: Edge) -> crate::engine::state::Space {
         let transform = &self.plan.transforms[edge.transform];
-        let lookup = &transform.lookups[edge.lookup];
+        let lookup = match edge.way {
+            Way::Version(reference) => return transform.references[reference].readers,
+            Way::Lookup(lookup) => &transform.lookups[lookup],
+        };
         let relation = match lookup.from {
             Step::Source => transform.relation,
             Step::Lookup(earlier) => transform.lookups[earlier].relation,
@@ -134,28 +194,35 @@ impl<'a> FanOut<'a> {
     }
 
     fn put_job(&mut self, edge: Edge, group: &[u8], cursor: Cursor) {
-        let number = |number: usize| u16::try_from(number).expect("fewer than 65,536").to_be_bytes();
+        let number = |number: usize| u16::try_from(number).expect("fewer than 32,768");
+        let way = match edge.way {
+            Way::Lookup(lookup) => number(lookup),
+            Way::Version(reference) => number(reference) | VERSION,
+        };
         let mut job = Vec::with_capacity(group.len() + 4);
-        job.extend(number(edge.transform));
-        job.extend(number(edge.lookup));
+        job.extend(number(edge.transform).to_be_bytes());
+        job.extend(way.to_be_bytes());
         job.extend(group);
         self.jobs.insert(job, Some(cursor));
     }
 
     fn parse<'j>(&self, job: &'j [u8]) -> (Edge, &'j [u8]) {
         let (numbers, group) = job.split_at(4);
-        let number = |at: usize| usize::from(u16::from_be_bytes([numbers[at], numbers[at + 1]]));
-        (Edge { transform: number(0), lookup: number(2) }, group)
+        let number = |at: usize| u16::from_be_bytes([numbers[at], numbers[at + 1]]);
+        let way = match number(2) {
+            way if way & VERSION != 0 => Way::Version(usize::from(way & !VERSION)),
+            way => Way::Lookup(usize::from(way)),
+        };
+        (Edge { transform: usize::from(number(0)), way }, group)
     }
 
-    /// What is to be written, the dirty keys, and by how many more or fewer jobs
-    /// there are.
+    /// What is to be written, and by how many more or fewer jobs there are.
     ///
     /// # Errors
     /// If the store fails.
-    pub(super) fn finish(self) -> Result<(Option<Puts>, Vec<KeySet>, i64), StateError> {
+    pub(super) fn finish(self) -> Result<(Option<Puts>, i64), StateError> {
         if self.jobs.is_empty() {
-            return Ok((None, self.dirty, 0));
+            return Ok((None, 0));
         }
         let keys = BinaryArray::from_iter_values(self.jobs.keys());
         let stored = self.state.read(self.plan.jobs, &keys)?;
@@ -169,6 +236,6 @@ impl<'a> FanOut<'a> {
                 Some(Some(after)) => values.append_value([&[0], after.as_slice()].concat()),
             }
         }
-        Ok((Some(Puts { space: self.plan.jobs, keys, values: values.finish() }), self.dirty, more))
+        Ok((Some(Puts { space: self.plan.jobs, keys, values: values.finish() }), more))
     }
 }

@@ -16,7 +16,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::EngineError;
 use super::changes::{Changes, KeySet, covered, stored};
+use super::entries::are_pending;
 use super::events::{EventBatch, EventRef, has_row, in_order};
+use super::history::Histories;
 use super::record::{OwnedRecord, Record};
 use super::relation::Relation;
 use super::unsent::{KeyChanges, link_bytes};
@@ -51,25 +53,28 @@ pub(super) fn ingest(
     swept: &BinaryArray,
     state: &dyn State,
 ) -> Result<Ingested, EngineError> {
-    let (mut keys, mut history, keyless) = History::of(batches);
+    let (mut keys, mut events, keyless) = KeyEvents::of(batches);
     add_pending(relation, state, &mut keys)?;
     add_covered(relation, truncates, swept, state, &mut keys)?;
     let (numbers, keys) = keys.finish();
     let old = if keys.is_empty() { keys.clone() } else { state.read(relation.rows, &keys)? };
-    history.last.resize(keys.len(), NONE);
-    history.special.resize(keys.len(), false);
+    events.last.resize(keys.len(), NONE);
+    events.special.resize(keys.len(), false);
 
     let mut links = KeyChanges::new(state, relation.links);
-    let mut special = replay_special(batches, &history, &keys, &old, &mut links)?;
+    let mut special = replay_special(batches, &events, &keys, &old, &mut links)?;
+    let histories =
+        relation.history.map(|space| Histories::of(space, batches, &events, &keys, &mut links, state));
+    let mut histories = histories.transpose()?;
     // Only a linked cell asks for the row of another key.
-    let is_linked = special.values().flatten().any(|record| record.link.is_some());
+    let is_linked = histories.is_some() || special.values().flatten().any(|record| record.link.is_some());
     let snapshot = if is_linked { special.clone() } else { BTreeMap::new() };
     let mut current = |key: &[u8]| -> Result<Option<OwnedRecord>, StateError> {
         let record = match numbers.get(&xxh3_128(key)) {
             None => stored(state, relation.rows, key)?.map(|bytes| OwnedRecord::parse(&bytes)),
             Some(number) => match snapshot.get(number) {
                 Some(record) => record.clone(),
-                None => history.whole(batches, *number).map(|(batch, row)| batch.record(row)),
+                None => events.whole(batches, *number).map(|(batch, row)| batch.record(row)),
             },
         };
         Ok(record.filter(|record| !covered(truncates, &record.head)))
@@ -77,17 +82,24 @@ pub(super) fn ingest(
     for record in special.values_mut().flatten() {
         links.fill(record, &mut current)?;
     }
-    let new = new_rows(batches, &history, &special, truncates, keys.len());
-    let changes = Changes::new(relation, truncates, (numbers, keys), old, new);
+    if let Some(histories) = &mut histories {
+        histories.fill(&mut links, &mut current)?;
+    }
+    let new = new_rows(batches, &events, &special, truncates, keys.len());
+    let changes = Changes::new(relation, truncates, (numbers, keys), (old, new), histories);
     let mut puts: Vec<Puts> = row_puts(relation, &changes).into_iter().collect();
+    puts.extend(changes.histories.as_ref().and_then(|histories| histories.puts(&changes.keys)));
     puts.extend(links.puts());
     puts.extend(pending_puts(relation, &changes));
-    let regroupings = regroupings(relation, &changes);
+    let regroupings = match &changes.histories {
+        Some(histories) => histories.regroupings(relation, &changes.keys, (&changes.old, &changes.new)),
+        None => regroupings(relation, &changes),
+    };
     Ok(Ingested { changes, puts, regroupings, keyless })
 }
 
 /// The events of each key.
-struct History {
+pub(super) struct KeyEvents {
     events: Vec<EventRef>,
     /// For each event the one of the same key before it.
     previous: Vec<u32>,
@@ -97,7 +109,7 @@ struct History {
     special: Vec<bool>,
 }
 
-impl History {
+impl KeyEvents {
     fn of(batches: &[EventBatch<'_>]) -> (KeySet, Self, u64) {
         let events = in_order(batches);
         let mut keys = KeySet::with_capacity(events.len());
@@ -127,7 +139,7 @@ impl History {
     }
 
     /// The events of a key in their order.
-    fn of_key(&self, key: u32) -> Vec<EventRef> {
+    pub(super) fn of_key(&self, key: u32) -> Vec<EventRef> {
         let mut events = Vec::new();
         let mut event = self.last[key as usize];
         while event != NONE {
@@ -182,20 +194,20 @@ fn add_covered(
 /// other.
 fn replay_special(
     batches: &[EventBatch<'_>],
-    history: &History,
+    events: &KeyEvents,
     keys: &BinaryArray,
     old: &BinaryArray,
     links: &mut KeyChanges<'_>,
 ) -> Result<BTreeMap<u32, Option<OwnedRecord>>, StateError> {
     let mut special = BTreeMap::new();
     for number in 0..keys.len() {
-        let untouched = history.last[number] == NONE;
-        if !history.special[number] && !untouched {
+        let untouched = events.last[number] == NONE;
+        if !events.special[number] && !untouched {
             continue;
         }
         let key = u32::try_from(number).expect("fewer than 2^32 keys");
         let mut row = old.is_valid(number).then(|| OwnedRecord::parse(old.value(number)));
-        for event in history.of_key(key) {
+        for event in events.of_key(key) {
             let batch = &batches[event.batch as usize];
             replay(batch, event.row as usize, keys.value(number), &mut row, links)?;
         }
@@ -214,13 +226,27 @@ fn replay(
 ) -> Result<(), StateError> {
     if batch.ops[at] == Op::Delete {
         let old = row.take();
-        if let Some(header) = batch.extras.newkey(at) {
-            let keys = || Some((key.into(), key_of_header(batch.batch, &batch.key, header)?));
-            let id = link_id(batch.batch, at, &batch.extras, keys);
-            links.deleted(&link_bytes(&id), old)?;
+        if let Some(id) = key_change(batch, at, key) {
+            links.deleted(&id, old)?;
         }
         return Ok(());
     }
+    let mut record = row_of(batch, at, key, links)?;
+    if let Some(before) = row.take() {
+        record.take_unsent(&before);
+    }
+    *row = Some(record);
+    Ok(())
+}
+
+/// The row that an event leaves; where the key changed with it, the values that it
+/// was sent without are those of the old key.
+pub(super) fn row_of(
+    batch: &EventBatch<'_>,
+    at: usize,
+    key: &[u8],
+    links: &mut KeyChanges<'_>,
+) -> Result<OwnedRecord, StateError> {
     let mut record = batch.record(at);
     if let (Some(header), false) = (batch.extras.oldkey(at), batch.unsent(at).is_empty()) {
         let old_key = key_of_header(batch.batch, &batch.key, header);
@@ -229,19 +255,20 @@ fn replay(
         links.created(&id, old_key)?;
         record.link = Some(id.into());
         batch.unsent(at).iter().for_each(|cell| record.cells[*cell].linked = true);
-    } else if let Some(before) = row.take() {
-        for cell in batch.unsent(at) {
-            record.cells[*cell] = before.cells[*cell].clone();
-        }
-        record.link = before.link.filter(|_| record.cells.iter().any(|cell| cell.linked));
     }
-    *row = Some(record);
-    Ok(())
+    Ok(record)
+}
+
+/// What a delete half of a key change is known by.
+pub(super) fn key_change(batch: &EventBatch<'_>, at: usize, key: &[u8]) -> Option<Vec<u8>> {
+    let header = batch.extras.newkey(at)?;
+    let keys = || Some((key.into(), key_of_header(batch.batch, &batch.key, header)?));
+    Some(link_bytes(&link_id(batch.batch, at, &batch.extras, keys)))
 }
 
 fn new_rows(
     batches: &[EventBatch<'_>],
-    history: &History,
+    events: &KeyEvents,
     special: &BTreeMap<u32, Option<OwnedRecord>>,
     truncates: &Truncates,
     keys: usize,
@@ -250,8 +277,8 @@ fn new_rows(
     let mut buffer = Vec::new();
     for key in (0_u32..).take(keys) {
         buffer.clear();
-        if !history.special[key as usize] && history.last[key as usize] != NONE {
-            if let Some((batch, row)) = history.whole(batches, key) {
+        if !events.special[key as usize] && events.last[key as usize] != NONE {
+            if let Some((batch, row)) = events.whole(batches, key) {
                 batch.push_record(&mut buffer, row);
             }
         } else if let Some(Some(record)) = special.get(&key) {
@@ -280,11 +307,20 @@ fn row_puts(relation: &Relation, changes: &Changes) -> Option<Puts> {
 
 fn pending_puts(relation: &Relation, changes: &Changes) -> Option<Puts> {
     let is_pending = |row: Option<&[u8]>| row.is_some_and(|row| Record::parse(row).link.is_some());
+    let waits =
+        |entries: &BinaryArray, number: usize| entries.is_valid(number) && are_pending(entries.value(number));
     let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());
-    for (key, (old, new)) in changes.keys.iter().zip(changes.old.iter().zip(&changes.new)) {
-        if is_pending(old) != is_pending(new) {
+    for (number, (key, (old, new))) in
+        changes.keys.iter().zip(changes.old.iter().zip(&changes.new)).enumerate()
+    {
+        let (mut was, mut is) = (is_pending(old), is_pending(new));
+        if let Some(histories) = &changes.histories {
+            was |= waits(&histories.old, number);
+            is |= waits(&histories.new, number);
+        }
+        if was != is {
             keys.append_option(key);
-            values.append_option(is_pending(new).then_some(b""));
+            values.append_option(is.then_some(b""));
         }
     }
     let keys = keys.finish();

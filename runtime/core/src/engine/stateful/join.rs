@@ -14,10 +14,10 @@ use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, UInt32Array};
 use arrow::compute::take;
 
 use super::EngineError;
-use super::changes::{Found, KeySet, Rows};
+use super::changes::{KeySet, Rows};
 use super::events::rows_error;
 use super::plan::{LookupPlan, Step, TransformPlan};
-use super::record::{Cell, Head, Known, Record};
+use super::record::{Cell, Known, Record};
 use super::relation::Relation;
 use crate::dead_letter::Stage;
 use crate::engine::state::State;
@@ -43,13 +43,9 @@ pub(super) struct Failure {
 
 /// Source rows, ready for the transform.
 pub(super) struct Joined {
-    /// Rows that there are, as positions among those asked for; ascending.
-    pub(super) present: Vec<u32>,
-    /// Where the last event of each present row stood.
-    pub(super) heads: Vec<Head>,
-    /// Of each present row.
+    /// Of each row.
     pub(super) stops: Vec<Option<Stop>>,
-    /// Every input column, one value per present row.
+    /// Every input column, one value per row.
     pub(super) columns: Vec<ArrayRef>,
 }
 
@@ -62,7 +58,7 @@ pub(super) struct Tables<'a> {
 
 /// The rows that a lookup found, each once.
 struct Looked {
-    /// For each present source row, which of them.
+    /// For each source row, which of them.
     pick: UInt32Array,
     /// Of the references that later lookups go on from.
     references: BTreeMap<usize, Reference>,
@@ -82,27 +78,19 @@ struct Decoded {
     references: BTreeMap<usize, Reference>,
 }
 
-/// Joins the source rows `found`.
+/// Joins source rows.
 ///
 /// # Errors
 /// If the store fails.
 pub(super) fn join(
     plan: &TransformPlan,
     tables: &Tables<'_>,
-    found: &Found<'_>,
+    records: &[Record<'_>],
 ) -> Result<Joined, EngineError> {
-    let (mut present, mut records) = (Vec::new(), Vec::new());
-    for (row, index) in (0_u32..).zip(0..found.len()) {
-        if let Some(bytes) = found.get(index) {
-            present.push(row);
-            records.push(Record::parse(bytes));
-        }
-    }
-    let heads = records.iter().map(|record| record.head).collect();
     let relation = &tables.relations[plan.relation];
-    let source = decode(relation, &records, &plan.cells, &plan.spec.columns, references(plan, Step::Source))?;
-    let mut stops: Vec<Option<Stop>> = vec![None; present.len()];
-    let all: UInt32Array = (0..u32::try_from(present.len()).expect("a page of rows")).collect();
+    let source = decode(relation, records, &plan.cells, &plan.spec.columns, references(plan, Step::Source))?;
+    let mut stops: Vec<Option<Stop>> = vec![None; records.len()];
+    let all: UInt32Array = (0..u32::try_from(records.len()).expect("a page of rows")).collect();
     stop_for_faults(&source.faults, &all, &mut stops);
     stop_for_nulls(&plan.spec.columns, &source.columns, None, &mut stops);
     let mut columns = source.columns;
@@ -116,7 +104,7 @@ pub(super) fn join(
         columns.extend(found_columns);
         steps.push(looked);
     }
-    Ok(Joined { present, heads, stops, columns })
+    Ok(Joined { stops, columns })
 }
 
 /// References that some lookup takes from the rows of `step`.

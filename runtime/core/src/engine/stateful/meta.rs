@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fold::Truncates;
+use crate::fold::{Truncate, Truncates};
 use crate::position::Position;
 use crate::table::SourceTable;
 
@@ -34,6 +34,8 @@ pub(super) struct TableMeta {
     pub(super) key: Vec<String>,
     pub(super) topics: Vec<String>,
     pub(super) truncates: Truncates,
+    /// All that there ever were, where someone keeps versions: each ends some.
+    pub(super) emptied: Vec<Truncate>,
 }
 
 /// Where a transform stands.
@@ -68,7 +70,8 @@ pub(super) enum Swept {
     /// Source rows with an outcome, to evaluate them again: those that are gone
     /// stand only there.
     Outcomes(String),
-    /// Source rows, to evaluate them again.
+    /// Source rows, to evaluate them again; for a transform that keeps versions
+    /// with those that are gone.
     Sources(String),
 }
 
@@ -79,6 +82,16 @@ impl Meta {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// Notes a truncate for those who keep versions; is it new?
+    pub(super) fn empty(&mut self, table: &SourceTable, truncate: Truncate) -> bool {
+        let emptied = &mut self.tables.entry(table.clone()).or_default().emptied;
+        let is_new = !emptied.contains(&truncate);
+        if is_new {
+            emptied.push(truncate);
+        }
+        is_new
     }
 
     /// Moves to `position`, but back nowhere: what is read again is skipped.

@@ -23,15 +23,18 @@
 //! [`State::sent`]. While [`Engine::has_work`], epochs without events are worth
 //! applying. An engine whose epoch was not committed is to be opened again.
 
+mod as_of;
 mod bytes;
 mod changes;
 mod claims;
 mod emit;
+mod entries;
 mod epoch;
 mod error;
 mod evaluate;
 mod events;
 mod fan_out;
+mod history;
 mod ingest;
 mod join;
 mod meta;
@@ -40,11 +43,16 @@ mod outcome;
 mod plan;
 mod record;
 mod relation;
+mod sources;
+mod target;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod unsent;
+mod versions;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use self::error::EngineError;
 pub use self::evaluate::{Applied, AppliedError, AppliedRows, Transforms};
@@ -77,7 +85,7 @@ impl Default for Settings {
 /// The stateful engine.
 #[derive(Debug)]
 pub struct Engine {
-    plan: Plan,
+    plan: Arc<Plan>,
     settings: Settings,
     meta: Meta,
 }
@@ -183,7 +191,7 @@ impl Engine {
                 meta.sweep(Swept::Sources(name.clone()));
             }
         }
-        Ok(Opened::Ready(Self { plan, settings, meta }))
+        Ok(Opened::Ready(Self { plan: Arc::new(plan), settings, meta }))
     }
 
     /// Everything below it is applied.
@@ -242,8 +250,9 @@ impl Engine {
         let mut work = EpochWork::new(events, self.settings.page_rows.max(rows));
         work.report.events = rows as u64;
         let changes = self.ingest(&batches, state, &mut work)?;
-        let dirty = self.dirty(&changes, state, &mut work)?;
-        self.evaluate(&changes, dirty, state, transforms, &mut work)?;
+        let plan = Arc::clone(&self.plan);
+        let fan_out = self.dirty(&plan, &changes, state, &mut work)?;
+        self.evaluate(&plan, &changes, fan_out, (state, transforms), &mut work)?;
         let EpochWork { mut commit, mut outbox, stopped, report, .. } = work;
         outbox.position = self.meta.position.clone();
         commit.meta = self.meta.encode();

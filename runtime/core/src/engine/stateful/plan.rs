@@ -11,18 +11,20 @@
 use std::collections::BTreeMap;
 
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 
+use super::as_of::{self, DimensionPlan, ReferencePlan};
+use super::join::Failure;
 use super::relation::{Consumer, Consumption, Relation};
-use crate::data_type::DataType;
+use super::target::TargetPlan;
+use crate::dead_letter::Stage;
 use crate::engine::state::Space;
-use crate::spec::{InputColumn, Lookup, MissingPolicy, Spec, Target, TargetKind};
+use crate::spec::{InputColumn, Lookup, MissingPolicy, Spec, TargetKind};
 use crate::star::TargetTable;
 use crate::table::SourceTable;
 
 /// Bytes in the store mean what this version of the engine means by them, and
 /// arrow-row bytes what this version of Arrow does; raise it when either changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A transform that needs row state.
 #[derive(Clone, Debug)]
@@ -50,6 +52,11 @@ pub struct InvalidPlan {
 pub(super) struct Plan {
     pub(super) relations: Vec<Relation>,
     pub(super) transforms: Vec<TransformPlan>,
+    /// Targets whose versions others refer to.
+    pub(super) dimensions: Vec<DimensionPlan>,
+    /// Positions of the transforms, those that keep versions first: who refers to
+    /// them is evaluated once they are known.
+    pub(super) order: Vec<usize>,
     /// What each space holds, by its number.
     pub(super) catalogue: Vec<String>,
     /// Fan-outs that are not done.
@@ -67,8 +74,36 @@ pub(super) struct TransformPlan {
     pub(super) cells: Vec<usize>,
     pub(super) lookups: Vec<LookupPlan>,
     pub(super) targets: Vec<TargetPlan>,
+    /// References to versions, of all targets.
+    pub(super) references: Vec<ReferencePlan>,
     pub(super) outputs: Space,
     pub(super) letters: Space,
+    /// What the rows of each source row refer to.
+    pub(super) reads: Space,
+}
+
+impl TransformPlan {
+    /// Is the current row of a key evaluated?
+    pub(super) fn keeps_current(&self) -> bool {
+        self.targets.iter().any(|target| target.versions.is_none())
+    }
+
+    /// Are all rows that a key ever had?
+    pub(super) fn keeps_versions(&self) -> bool {
+        self.targets.iter().any(|target| target.versions.is_some())
+    }
+
+    /// A source row gave two rows of one key, of which only one could stand.
+    pub(super) fn duplicate_key(&self, target: usize) -> Failure {
+        Failure {
+            stage: Stage::Transform,
+            code: "duplicate-key".into(),
+            message: format!(
+                "it gave two rows of {} with the same key for one source row; a key column must tell them apart",
+                self.spec.targets[target].table
+            ),
+        }
+    }
 }
 
 /// One lookup.
@@ -94,36 +129,12 @@ pub(super) enum Step {
     Lookup(usize),
 }
 
-/// One target.
-#[derive(Debug)]
-pub(super) struct TargetPlan {
-    pub(super) table: TargetTable,
-    /// Positions of the key's columns.
-    pub(super) key: Vec<usize>,
-    /// Positions of columns that rows are sorted by beside the key: a row that
-    /// changes them leaves the old one behind.
-    pub(super) beside: Vec<usize>,
-    pub(super) key_rows: RowConverter,
-    /// `None`: there are no such columns.
-    pub(super) beside_rows: Option<RowConverter>,
-    pub(super) all_rows: RowConverter,
-    /// Source columns that the key holds, each unchanged.
-    passed_key: Vec<String>,
-    pub(super) claims: Space,
-}
-
-impl TargetPlan {
-    /// Does a star key belong to one source row, whose key is `source_key`?
-    pub(super) fn is_exclusive(&self, source_key: &[String]) -> bool {
-        source_key.iter().all(|column| self.passed_key.contains(column))
-    }
-}
-
+/// What each space holds, by its number.
 #[derive(Default)]
-struct Spaces(Vec<String>);
+pub(super) struct Spaces(Vec<String>);
 
 impl Spaces {
-    fn add(&mut self, holds: String) -> Space {
+    pub(super) fn add(&mut self, holds: String) -> Space {
         self.0.push(holds);
         Space(u16::try_from(self.0.len() - 1).expect("fewer than 65,536 spaces"))
     }
@@ -147,90 +158,80 @@ impl Plan {
             .enumerate()
             .map(|(number, transform)| relations.resolve(number, &transform.spec))
             .collect::<Result<Vec<_>, _>>()?;
+        let keeps_versions = |spec: &Spec| spec.targets.iter().any(|target| target.kind == TargetKind::Scd2);
         for relation in &mut relations.list {
-            let layout = relation.layout();
-            relation.rows = spaces.add(format!("rows of {layout}"));
-            relation.links = spaces.add(format!("key changes of {}", relation.table));
-            relation.pending = spaces.add(format!("rows of {} that wait for a key change", relation.table));
-            for reference in &relation.references {
-                let holds = format!("rows of {} by {}", relation.table, reference.join(", "));
-                relation.indexes.push(spaces.add(holds));
-            }
-            relation.prepare().map_err(|error| InvalidPlan {
+            let mut sources = transforms.iter().filter(|transform| transform.spec.source == relation.table);
+            let has_history = sources.any(|transform| keeps_versions(&transform.spec));
+            allot(relation, has_history, &mut spaces).map_err(|error| InvalidPlan {
                 transform: transforms.first().map_or_else(String::new, |t| t.spec.name.clone()),
                 fault: format!("keep rows of {}: {error}", relation.table),
             })?;
         }
+        let mut dimensions = as_of::dimensions(transforms, &mut spaces)
+            .map_err(|(transform, fault)| InvalidPlan { transform, fault })?;
         let mut plans = Vec::with_capacity(transforms.len());
-        for (transform, (relation, cells, lookups)) in transforms.iter().zip(resolved) {
-            let spec = &transform.spec;
-            let outputs = spaces.add(format!("outputs of {}: {:?}", spec.name, spec.targets));
-            let letters = spaces.add(format!("dead letters of {}", spec.name));
-            let targets = spec
-                .targets
-                .iter()
-                .zip(&transform.tables)
-                .map(|(target, table)| target_plan(spec, target, table, &mut spaces))
-                .collect::<Result<_, _>>()?;
-            plans.push(TransformPlan {
-                spec: spec.clone(),
-                module: transform.module.clone(),
-                relation,
-                cells,
-                lookups,
-                targets,
-                outputs,
-                letters,
-            });
+        for (number, (transform, resolved)) in transforms.iter().zip(resolved).enumerate() {
+            let plan = transform_plan(number, transform, resolved, &mut dimensions, &mut spaces);
+            let invalid = |fault| InvalidPlan { transform: transform.spec.name.clone(), fault };
+            plans.push(plan.map_err(invalid)?);
         }
-        Ok(Self { relations: relations.list, transforms: plans, catalogue: spaces.0, jobs })
+        let mut order: Vec<usize> = (0..plans.len()).collect();
+        order.sort_by_key(|number| !plans[*number].keeps_versions());
+        Ok(Self {
+            relations: relations.list,
+            transforms: plans,
+            dimensions,
+            order,
+            catalogue: spaces.0,
+            jobs,
+        })
     }
 }
 
-fn target_plan(
-    spec: &Spec,
-    target: &Target,
-    table: &TargetTable,
+/// Gives a relation its spaces.
+fn allot(relation: &mut Relation, has_history: bool, spaces: &mut Spaces) -> Result<(), ArrowError> {
+    let layout = relation.layout();
+    relation.rows = spaces.add(format!("rows of {layout}"));
+    relation.links = spaces.add(format!("key changes of {}", relation.table));
+    relation.pending = spaces.add(format!("rows of {} that wait for a key change", relation.table));
+    for reference in &relation.references {
+        let holds = format!("rows of {} by {}", relation.table, reference.join(", "));
+        relation.indexes.push(spaces.add(holds));
+    }
+    if has_history {
+        relation.history = Some(spaces.add(format!("history of {}", relation.table)));
+    }
+    relation.prepare()
+}
+
+fn transform_plan(
+    number: usize,
+    transform: &StatefulTransform,
+    (relation, cells, lookups): Resolved,
+    dimensions: &mut [DimensionPlan],
     spaces: &mut Spaces,
-) -> Result<TargetPlan, InvalidPlan> {
-    let invalid = |fault: String| InvalidPlan { transform: spec.name.clone(), fault };
-    if target.kind != TargetKind::Latest || !target.as_of.is_empty() {
-        return Err(invalid(format!("target {} keeps or refers to history", target.table)));
+) -> Result<TransformPlan, String> {
+    let spec = &transform.spec;
+    let outputs = spaces.add(format!("outputs of {}: {:?}", spec.name, spec.targets));
+    let letters = spaces.add(format!("dead letters of {}", spec.name));
+    let reads = spaces.add(format!("what rows of {} refer to", spec.name));
+    let mut targets = Vec::with_capacity(spec.targets.len());
+    for (target, table) in spec.targets.iter().zip(&transform.tables) {
+        let dimension = dimensions.iter().position(|dimension| dimension.name == target.table);
+        targets.push(TargetPlan::new(spec, target, table, dimension, spaces)?);
     }
-    let position = |name: &String| {
-        let place = target.columns.iter().position(|column| column.name == *name);
-        place.ok_or_else(|| invalid(format!("target {}: key column {name} is no column", target.table)))
-    };
-    let key = target.key.iter().map(position).collect::<Result<Vec<_>, _>>()?;
-    let beside = target
-        .order_columns()
-        .map(|name| position(&name.to_owned()))
-        .filter(|place| place.as_ref().map_or(true, |place| !key.contains(place)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let rows = |columns: &[usize]| -> Result<RowConverter, ArrowError> {
-        let types = columns.iter().map(|column| target.columns[*column].data_type.arrow());
-        RowConverter::new(types.map(SortField::new).collect())
-    };
-    let failed = |error: ArrowError| invalid(format!("target {}: {error}", target.table));
-    let all: Vec<usize> = (0..target.columns.len()).collect();
-    Ok(TargetPlan {
-        key_rows: rows(&key).map_err(failed)?,
-        beside_rows: if beside.is_empty() { None } else { Some(rows(&beside).map_err(failed)?) },
-        all_rows: rows(&all).map_err(failed)?,
-        passed_key: target.key.iter().filter_map(|name| passed_unchanged(spec, target, name)).collect(),
-        claims: spaces.add(format!("claims of {}", target.table)),
-        table: table.clone(),
-        key,
-        beside,
+    Ok(TransformPlan {
+        spec: spec.clone(),
+        module: transform.module.clone(),
+        relation,
+        cells,
+        lookups,
+        targets,
+        references: as_of::references(number, spec, dimensions, spaces)?,
+        outputs,
+        letters,
+        reads,
     })
-}
-
-/// The source column that a key column is, if two of its values never become
-/// one (as decimals may that are read as floats).
-fn passed_unchanged(spec: &Spec, target: &Target, name: &str) -> Option<String> {
-    let column = target.columns.iter().find(|column| column.name == name)?;
-    let exact = !matches!(column.data_type, DataType::Float32 | DataType::Float64);
-    exact.then(|| spec.passed_through(target, name).map(str::to_owned)).flatten()
 }
 
 /// A transform's relation, the cells of its columns, and its lookups.

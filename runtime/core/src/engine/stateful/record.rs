@@ -170,6 +170,19 @@ impl OwnedRecord {
         Self { head: record.head, link: record.link.map(Into::into), cells }
     }
 
+    /// Takes cells that were not sent from the row before it, and with them the key
+    /// change that they come from.
+    pub(super) fn take_unsent(&mut self, before: &Self) {
+        for (cell, before) in self.cells.iter_mut().zip(&before.cells) {
+            if cell.known == Known::Nowhere && !cell.linked {
+                *cell = before.clone();
+            }
+        }
+        if self.link.is_none() && self.cells.iter().any(|cell| cell.linked) {
+            self.link.clone_from(&before.link);
+        }
+    }
+
     pub(super) fn push(&self, buffer: &mut Vec<u8>) {
         push_head(buffer, &self.head, self.link.as_deref());
         for cell in &self.cells {

@@ -31,6 +31,8 @@ pub(super) struct Relation {
     pub(super) rows: Space,
     pub(super) links: Space,
     pub(super) pending: Space,
+    /// What each key was so far; only where someone keeps its versions.
+    pub(super) history: Option<Space>,
     /// For each reference, key bytes → keys of the rows that refer to them,
     /// whether or not there is such a row.
     pub(super) indexes: Vec<Space>,
@@ -74,6 +76,7 @@ impl Relation {
             rows: Space(0),
             links: Space(0),
             pending: Space(0),
+            history: None,
             indexes: Vec::new(),
             converters: Vec::new(),
             nulls: Vec::new(),

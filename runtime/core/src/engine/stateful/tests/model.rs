@@ -1,18 +1,19 @@
-//! The naive model: everything is computed anew from the fold of all events.
+//! The naive model: everything is computed anew, current rows from the fold of all
+//! events, versions from the database's own log (`history`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::super::{StatefulTransform, Transforms};
-use super::warehouse::View;
-use super::world::{Key, Schema};
+use super::super::{AppliedRows, StatefulTransform, Transforms};
+use super::history::{Timelines, histories, referring, versions};
+use super::warehouse::{View, text};
+use super::world::{Key, Schema, Sent};
 use crate::change::{ChangeBatch, meta};
 use crate::fold::Fold;
-use crate::spec::{InputColumn, MissingPolicy};
+use crate::spec::{InputColumn, MissingPolicy, TargetKind};
 
 /// What the star is to be.
 #[derive(Default)]
@@ -22,11 +23,11 @@ pub(super) struct Expected {
     pub(super) held: BTreeMap<String, u64>,
 }
 
-/// A row of the fold. `big` is `None` where nothing that was sent has it.
-struct Row {
-    v: Option<i64>,
-    big: Option<Option<String>>,
-    references: Vec<Option<Key>>,
+/// A row. `big` is `None` where nothing that was sent has it.
+pub(super) struct Row {
+    pub(super) v: Option<i64>,
+    pub(super) big: Option<Option<String>>,
+    pub(super) references: Vec<Option<Key>>,
 }
 
 type Rows = BTreeMap<Key, Row>;
@@ -68,56 +69,153 @@ fn column(batch: &ChangeBatch, name: &str, data_type: &DataType) -> ArrayRef {
 }
 
 /// Why a source row has no star rows.
-enum Stop {
+pub(super) enum Stop {
     Held,
     Letter,
 }
 
-/// What the star is, by the definition.
+/// What a source key comes to, before references to versions are filled.
+struct Outcome {
+    key: Key,
+    /// By target, with every column.
+    versions: Vec<(usize, Vec<String>)>,
+    /// By target: the columns, and which of their rows.
+    current: Vec<(usize, Vec<ArrayRef>, usize)>,
+    waits: bool,
+}
+
+/// What the star is, by the definition. `delivered` are the events that have come,
+/// each once, in the order of the log.
 pub(super) fn expected(
     schema: &Schema,
     folds: &[Fold],
+    delivered: &[&Sent],
     transforms: &[StatefulTransform],
     native: &dyn Transforms,
 ) -> Expected {
     let tables: Vec<Rows> =
         folds.iter().enumerate().map(|(number, fold)| rows(schema, number, fold)).collect();
     let mut expected = Expected::default();
+    let mut timelines = Timelines::new();
+    let mut outcomes: Vec<Vec<Outcome>> = Vec::new();
     for (number, transform) in transforms.iter().enumerate() {
-        let name = &transform.spec.name;
         let source = table_number(transform.spec.source.table());
-        let held = expected.held.entry(name.clone()).or_default();
-        // Smallest key first: it has what several give.
-        let mut given: BTreeMap<(usize, Vec<String>), Vec<String>> = BTreeMap::new();
-        for (key, row) in &tables[source] {
-            let letter = (name.clone(), shown(key));
-            match inputs(transform, &tables, source, key, row) {
-                Err(Stop::Held) => *held += 1,
-                Err(Stop::Letter) => drop(expected.letters.insert(letter)),
-                Ok(columns) => {
-                    let applied = native.apply(number, 1, &columns).expect("it never stops");
-                    if !applied.errors.is_empty() {
-                        expected.letters.insert(letter);
-                    }
-                    for output in applied.outputs {
-                        let target = &transform.spec.targets[output.target];
-                        for place in 0..output.origin.len() {
-                            let row = texts(&output.columns, place);
-                            let key = target.columns.iter().zip(&row);
-                            let key = key.filter(|(column, _)| target.key.contains(&column.name));
-                            let key = key.map(|(_, value)| value.clone()).collect();
-                            given.entry((output.target, key)).or_insert(row);
-                        }
-                    }
+        let histories = histories(source, delivered);
+        let keys: BTreeSet<&Key> = tables[source].keys().chain(histories.keys()).collect();
+        let mut own = Vec::new();
+        for key in keys {
+            let evaluate = |row: &Row| {
+                let columns = inputs(transform, &tables, source, key, row)?;
+                let applied = native.apply(number, 1, &columns).expect("it never stops");
+                if applied.errors.is_empty() { Ok(applied.outputs) } else { Err(Stop::Letter) }
+            };
+            let history = histories.get(key).map(Vec::as_slice).unwrap_or_default();
+            match outcome(transform, key, history, tables[source].get(key), evaluate, &mut timelines) {
+                Some(outcome) => own.push(outcome),
+                None => drop(expected.letters.insert((transform.spec.name.clone(), shown(key)))),
+            }
+        }
+        outcomes.push(own);
+    }
+    for (transform, outcomes) in transforms.iter().zip(outcomes) {
+        finish(transform, outcomes, &timelines, &mut expected);
+    }
+    expected
+}
+
+/// Nothing if the key has a dead letter.
+fn outcome(
+    transform: &StatefulTransform,
+    key: &Key,
+    history: &[(i64, Option<Row>)],
+    current: Option<&Row>,
+    evaluate: impl Fn(&Row) -> Result<Vec<AppliedRows>, Stop>,
+    timelines: &mut Timelines,
+) -> Option<Outcome> {
+    let is_versioned = |target: usize| transform.spec.targets[target].kind == TargetKind::Scd2;
+    let targets = 0..transform.spec.targets.len();
+    let mut outcome = Outcome { key: key.clone(), versions: Vec::new(), current: Vec::new(), waits: false };
+    let mut answers = Vec::new();
+    if targets.clone().any(is_versioned) {
+        for (at, row) in history {
+            let answer = match row.as_ref().map(&evaluate) {
+                Some(Err(Stop::Letter)) => return None,
+                Some(Err(Stop::Held)) => None,
+                Some(Ok(outputs)) => Some(outputs),
+                None => Some(Vec::new()),
+            };
+            outcome.waits |= answer.is_none();
+            answers.push((*at, answer));
+        }
+    }
+    if let Some(row) = current.filter(|_| !targets.clone().all(is_versioned)) {
+        match evaluate(row) {
+            Err(Stop::Letter) => return None,
+            Err(Stop::Held) => outcome.waits = true,
+            Ok(outputs) => {
+                for output in outputs.into_iter().filter(|output| !is_versioned(output.target)) {
+                    let rows = 0..output.origin.len();
+                    outcome.current.extend(rows.map(|row| (output.target, output.columns.clone(), row)));
                 }
             }
         }
-        for ((target, _), row) in given {
-            let table = transform.tables[target].physical_name();
-            expected.views.entry(table).or_default().insert(row);
+    }
+    for target in targets.filter(|target| is_versioned(*target)) {
+        let rows = answers.iter().map(|(at, answer)| {
+            let answer = answer.as_ref().map(|outputs| {
+                let output = outputs.iter().find(|o| o.target == target && !o.origin.is_empty());
+                output.map(|output| texts(&output.columns, 0))
+            });
+            (*at, answer)
+        });
+        let rows = versions(&transform.spec.targets[target], rows, timelines);
+        outcome.versions.extend(rows.into_iter().map(|row| (target, row)));
+    }
+    Some(outcome)
+}
+
+/// Fills references, and decides who has which star key.
+fn finish(
+    transform: &StatefulTransform,
+    outcomes: Vec<Outcome>,
+    timelines: &Timelines,
+    expected: &mut Expected,
+) {
+    let name = &transform.spec.name;
+    // Smallest key first: it has what several give.
+    let mut given: BTreeMap<(usize, Vec<String>), Vec<String>> = BTreeMap::new();
+    let held = expected.held.entry(name.clone()).or_default();
+    for Outcome { key, versions, current, mut waits } in outcomes {
+        let mut rows = Vec::new();
+        let mut is_whole = true;
+        for (target, columns, row) in &current {
+            let target_spec = &transform.spec.targets[*target];
+            match referring(target_spec, columns, *row, timelines) {
+                Ok(row) => rows.push((*target, row)),
+                Err(Stop::Held) => (is_whole, waits) = (false, true),
+                Err(Stop::Letter) => {
+                    expected.letters.insert((name.clone(), shown(&key)));
+                    (is_whole, waits) = (false, false);
+                }
+            }
+        }
+        if !is_whole {
+            rows.clear();
+        }
+        rows.extend(versions);
+        *held += u64::from(waits && rows.is_empty());
+        for (target, row) in rows {
+            let identity = transform.spec.targets[target].identity();
+            let columns = transform.spec.targets[target].all_columns().zip(&row);
+            let key = columns.filter(|(column, _)| identity.contains(&column.name));
+            let key = key.map(|(_, value)| value.clone()).collect();
+            given.entry((target, key)).or_insert(row);
         }
     }
-    expected
+    for ((target, _), row) in given {
+        let table = transform.tables[target].physical_name();
+        expected.views.entry(table).or_default().insert(row);
+    }
 }
 
 fn table_number(name: &str) -> usize {
@@ -128,12 +226,8 @@ fn shown(key: &Key) -> String {
     key.1.as_ref().map_or(key.0.to_string(), |sub| format!("{}, {sub}", key.0))
 }
 
-fn texts(columns: &[ArrayRef], row: usize) -> Vec<String> {
-    let options = FormatOptions::default().with_null("∅");
-    let text = |column: &ArrayRef| {
-        ArrayFormatter::try_new(column.as_ref(), &options).expect("shown").value(row).to_string()
-    };
-    columns.iter().map(text).collect()
+pub(super) fn texts(columns: &[ArrayRef], row: usize) -> Vec<String> {
+    columns.iter().map(|column| text(column, row)).collect()
 }
 
 fn inputs(

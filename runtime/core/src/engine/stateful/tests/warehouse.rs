@@ -1,9 +1,10 @@
 //! What stands in the warehouse after the rows that an engine sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{UInt8Type, UInt64Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{TimestampMicrosecondType, UInt8Type, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::super::{Outbox, StatefulTransform};
@@ -46,12 +47,10 @@ impl Warehouse {
         batch: &RecordBatch,
         seen: &mut BTreeSet<Vec<String>>,
     ) {
-        let options = FormatOptions::default().with_null("∅");
         let versions = batch.column_by_name("_version").unwrap().as_primitive::<UInt64Type>();
         let deleted = batch.column_by_name("_deleted").unwrap().as_primitive::<UInt8Type>();
         let shown = |name: &String, row: usize| {
-            let column = batch.column_by_name(name).expect("a column of the insert");
-            ArrayFormatter::try_new(column.as_ref(), &options).unwrap().value(row).to_string()
+            text(batch.column_by_name(name).expect("a column of the insert"), row)
         };
         let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
         let visible: Vec<&String> = names.iter().filter(|name| !name.starts_with('_')).collect();
@@ -86,5 +85,16 @@ fn sorted_by(transforms: &[StatefulTransform], physical: &str) -> Vec<String> {
     let (target, _) =
         targets.into_iter().find(|(_, table)| table.physical_name() == physical).expect("known");
     let order: Vec<String> = target.order_columns().map(str::to_owned).collect();
-    if order.is_empty() { target.key.clone() } else { order }
+    let identity = target.identity().into_iter().map(str::to_owned).collect();
+    if order.is_empty() { identity } else { order }
+}
+
+/// A value, as a test compares it.
+pub(super) fn text(column: &ArrayRef, row: usize) -> String {
+    let options = FormatOptions::default().with_null("∅");
+    let plain: ArrayRef = match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)),
+        None => Arc::clone(column),
+    };
+    ArrayFormatter::try_new(plain.as_ref(), &options).expect("shown").value(row).to_string()
 }

@@ -87,10 +87,13 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
 /// An event of one table; `big` is `None` where it was not sent.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
-    table: usize,
-    event: Event,
-    key: Option<Key>,
-    row: Row,
+    /// Its place in the log.
+    pub(super) number: usize,
+    pub(super) table: usize,
+    pub(super) event: Event,
+    pub(super) key: Option<Key>,
+    /// As it is in the database, whatever was not sent.
+    pub(super) row: Row,
     big_unsent: bool,
 }
 
@@ -192,7 +195,7 @@ impl<'a> Database<'a> {
             unavailable: if big_unsent { vec!["big".to_owned()] } else { Vec::new() },
             ..Event::new(op, 0)
         };
-        self.log.push(Sent { table, event, key, row, big_unsent });
+        self.log.push(Sent { number: self.log.len(), table, event, key, row, big_unsent });
     }
 }
 
