@@ -67,6 +67,9 @@ pub(super) struct Span {
     pub(super) version_key: u64,
 }
 
+/// What the rows of a source key refer to: references and natural keys, ascending.
+pub(super) type References = Vec<(usize, Vec<u8>)>;
+
 /// Changed timelines by natural key; empty: there are no versions any more.
 pub(super) type ChangedTimelines = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -333,11 +336,10 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// The rows of `source` referred to what `old` holds, and refer to `new`:
-    /// pairs of reference and natural key, ascending.
-    pub(super) fn change(&mut self, source: &[u8], old: Option<&[u8]>, new: &[(usize, Vec<u8>)]) {
+    /// The rows of `source` referred to what `old` holds, and refer to `new`.
+    pub(super) fn change(&mut self, source: &[u8], old: Option<&[u8]>, new: Option<&References>) {
         let mut bytes = Vec::new();
-        for (reference, key) in new {
+        for (reference, key) in new.into_iter().flatten() {
             push_varint(&mut bytes, *reference as u64);
             push_bytes(&mut bytes, key);
         }

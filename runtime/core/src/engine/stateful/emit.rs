@@ -195,7 +195,7 @@ impl<'a> Emission<'a> {
         }
         let old = self.tables.state.read(self.plan.reads, &page.keys)?;
         for ((number, key), old) in (0_u32..).zip(page.keys.iter().flatten()).zip(&old) {
-            self.readers.change(key, old, page.reads.get(&number).map_or(&[], Vec::as_slice));
+            self.readers.change(key, old, page.reads.get(&number));
         }
         Ok(())
     }

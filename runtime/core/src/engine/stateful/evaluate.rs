@@ -15,7 +15,7 @@ use arrow::row::Rows;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::EngineError;
-use super::as_of::Timelines;
+use super::as_of::{References, Timelines};
 use super::join::{Failure, Joined, Stop, Tables, join};
 use super::outcome::Entry;
 use super::plan::TransformPlan;
@@ -82,8 +82,8 @@ pub(super) struct Page {
     pub(super) keys: BinaryArray,
     /// Where the last event of each stood; nothing for a key without a row.
     pub(super) heads: Vec<Head>,
-    /// What the rows of each key refer to: reference and natural key, ascending.
-    pub(super) reads: BTreeMap<u32, Vec<(usize, Vec<u8>)>>,
+    /// What the rows of each key refer to.
+    pub(super) reads: BTreeMap<u32, References>,
     /// Why a key has no star rows, where there is a reason.
     pub(super) stops: HashMap<u32, Stop>,
     /// By target.
@@ -277,15 +277,14 @@ fn given(
     plan.targets.iter().enumerate().map(of_target).collect()
 }
 
-/// Fills the columns of references; gives for each key what its rows refer to, as
-/// [`Readers::change`](super::as_of::Readers::change) takes it.
+/// Fills the columns of references; gives for each key what its rows refer to.
 fn refer(
     plan: &TransformPlan,
     timelines: &Timelines<'_>,
     given: &mut [Given],
     stops: &mut Stops,
-) -> Result<BTreeMap<u32, Vec<(usize, Vec<u8>)>>, EngineError> {
-    let mut reads: BTreeMap<u32, Vec<(usize, Vec<u8>)>> = BTreeMap::new();
+) -> Result<BTreeMap<u32, References>, EngineError> {
+    let mut reads: BTreeMap<u32, References> = BTreeMap::new();
     for (number, reference) in plan.references.iter().enumerate() {
         let filled = timelines.fill(&plan.spec.name, reference, &mut given[reference.target])?;
         for (row, key) in filled.reads {
@@ -355,7 +354,7 @@ fn page_rows(target: &TargetPlan, given: Given, stops: &mut Stops) -> Result<Pag
 fn sorted(
     plan: &TransformPlan,
     keys: BinaryArray,
-    (heads, reads): (Vec<Head>, BTreeMap<u32, Vec<(usize, Vec<u8>)>>),
+    (heads, reads): (Vec<Head>, BTreeMap<u32, References>),
     mut stops: Stops,
     rows: Vec<PageRows>,
 ) -> Page {

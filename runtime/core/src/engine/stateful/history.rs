@@ -164,7 +164,7 @@ fn references<'a>(
     place: usize,
 ) -> BTreeSet<&'a [u8]> {
     let row = rows.is_valid(place).then(|| rows.value(place));
-    let history = histories.is_valid(place).then(|| histories.value(place)).unwrap_or_default();
+    let history = if histories.is_valid(place) { histories.value(place) } else { &[] };
     let of_history = entries(history).filter(|entry| entry.has_row).map(|entry| entry.record);
     let cells = row.into_iter().chain(of_history).filter_map(|row| Record::parse(row).cells().nth(cell));
     cells.filter(|cell| cell.known == Known::Value).map(|cell| cell.bytes).collect()
