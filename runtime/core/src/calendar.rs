@@ -1,11 +1,12 @@
 //! `dabi.calendar`: a built-in source table, one row per day of a span.
 //!
-//! Owns its columns and its rows, as change events that were read by a
-//! snapshot; so a date dimension is a transform like any other. Does not own
-//! when they are evaluated (`pipeline`).
+//! Owns its columns and its rows, as change events; so a date dimension is a
+//! transform like any other. Does not own when they are evaluated: the engine
+//! gives itself what its store lacks (`engine::stateful`).
 //!
-//! Invariant: the rows depend on the span alone. They have no commit time and
-//! no LSN, and stand on no topic of Kafka: their offsets count days of the span.
+//! Invariant: a row depends on its day alone, and on none but the spans before
+//! and after whether it comes or goes. The events have no commit time and no
+//! LSN, and stand on no topic of Kafka: their offsets count days from 1900 on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use arrow::array::{
     StringArray, new_null_array,
 };
 use arrow::compute::{DatePart, date_part};
-use arrow::datatypes::{DataType, Field, Fields, Int32Type};
-use serde::Deserialize;
+use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type};
+use serde::{Deserialize, Serialize};
 
 use crate::change::{ChangeBatch, Op, Wire, change_schema, meta, row_field};
 use crate::reading::{date_text, parse_date};
@@ -29,6 +30,8 @@ pub const SCHEMA: &str = "dabi";
 const NAME: &str = "calendar";
 /// The column that identifies a row.
 const KEY: &str = "date";
+/// 1900-01-01 in days since 1970: the first that ClickHouse holds, and that a span may have.
+const FIRST_DAY: i32 = -25_567;
 
 /// Columns that are numbers, and what each is of the day.
 const PARTS: [(&str, DatePart); 8] = [
@@ -85,15 +88,15 @@ pub fn column_names() -> Vec<&'static str> {
 }
 
 /// The first and the last day of the calendar, both of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Span {
     from_days: i32,
     to_days: i32,
 }
 
-/// A span in settings.
-#[derive(Deserialize)]
+/// A span in settings, and in the engine's store.
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     from: String,
@@ -135,20 +138,35 @@ impl Span {
         Ok(Self { from_days, to_days })
     }
 
-    /// One event per day, in order.
+    /// What makes of a table with the days `before` one with the days of this
+    /// span, an event per day and in their order: those that come are read, as by
+    /// a snapshot, and those that go are deleted. `None` if nothing changes.
     ///
     /// # Panics
     /// If the layout of change batches and this module differ: a defect.
     #[must_use]
-    pub fn events(&self) -> ChangeBatch {
-        let days = Date32Array::from_iter_values(self.from_days..=self.to_days);
+    pub fn changes_from(&self, before: Option<Self>) -> Option<ChangeBatch> {
+        let old = before.unwrap_or(*self);
+        let had = |day: &i32| before.is_some_and(|before| before.holds(*day));
+        let all = self.from_days.min(old.from_days)..=self.to_days.max(old.to_days);
+        let changed: Vec<i32> = all.filter(|day| self.holds(*day) != had(day)).collect();
+        if changed.is_empty() {
+            return None;
+        }
+        let ops = changed.iter().map(|day| if self.holds(*day) { Op::Read } else { Op::Delete });
+        let ops: DictionaryArray<Int8Type> = ops.map(Op::letter).collect();
+        let days = Date32Array::from(changed);
         let (fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = row_columns(&days).into_iter().unzip();
         let schema = change_schema(&table(), &[KEY], &Fields::from(fields), false);
         for field in schema.fields().iter().skip(columns.len()) {
-            columns.push(meta_column(field, columns[0].len()));
+            columns.push(meta_column(field, &ops, &days));
         }
         let batch = RecordBatch::try_new(schema, columns).expect("a column per field, of its type");
-        ChangeBatch::try_new(batch).expect("events of one partition in offset order")
+        Some(ChangeBatch::try_new(batch).expect("events of one partition in offset order"))
+    }
+
+    fn holds(&self, day: i32) -> bool {
+        (self.from_days..=self.to_days).contains(&day)
     }
 }
 
@@ -166,9 +184,16 @@ impl TryFrom<Written> for Span {
     }
 }
 
+impl From<Span> for Written {
+    fn from(span: Span) -> Self {
+        Self { from: date_text(span.from_days.into()), to: date_text(span.to_days.into()) }
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", date_text(self.from_days.into()), date_text(self.to_days.into()))
+        let Written { from, to } = (*self).into();
+        write!(f, "{from} to {to}")
     }
 }
 
@@ -194,16 +219,19 @@ fn row_columns(days: &Date32Array) -> Vec<(Field, ArrayRef)> {
     columns
 }
 
-fn meta_column(field: &Field, rows: usize) -> ArrayRef {
-    let same = |value: &str| -> ArrayRef {
-        let values = Arc::new(StringArray::from_iter_values([value]));
-        Arc::new(DictionaryArray::new(Int8Array::from_value(0, rows), values))
-    };
+fn meta_column(field: &Field, ops: &DictionaryArray<Int8Type>, days: &Date32Array) -> ArrayRef {
+    let rows = days.len();
     match field.name().as_str() {
-        meta::OP => same(Op::Read.letter()),
-        meta::TOPIC => same(&table().to_string()),
+        meta::OP => Arc::new(ops.clone()),
+        meta::TOPIC => {
+            let topic = Arc::new(StringArray::from_iter_values([table().to_string()]));
+            Arc::new(DictionaryArray::new(Int8Array::from_value(0, rows), topic))
+        }
         meta::PARTITION => Arc::new(Int32Array::from_value(0, rows)),
-        meta::OFFSET => Arc::new(Int64Array::from_iter_values((0..).take(rows))),
+        meta::OFFSET => {
+            let offsets = days.values().iter().map(|day| i64::from(day - FIRST_DAY));
+            Arc::new(Int64Array::from_iter_values(offsets))
+        }
         _ => new_null_array(field.data_type(), rows),
     }
 }

@@ -283,6 +283,9 @@ impl Spec {
     #[must_use]
     pub fn stateful_reasons(&self, source_key: Option<&[&str]>) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.source == calendar::table() {
+            reasons.push(format!("it reads {}, whose rows dabi keeps", self.source));
+        }
         for lookup in &self.lookups {
             reasons.push(format!("it looks up {} as {}", lookup.table, lookup.name));
         }

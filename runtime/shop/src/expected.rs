@@ -8,16 +8,20 @@
 //! |---|---|
 //! | a number | decimal |
 //! | a flag | `true`, `false` |
+//! | a day | `2026-11-25` |
 //! | a time | `2026-11-25 18:04:05.123456`, UTC |
 //! | a text | itself |
 
-use chrono::{DateTime, Datelike};
+use chrono::{DateTime, Datelike, NaiveDate, Weekday};
 
 use crate::row::{Order, OrderProduct, UserId};
 use crate::shop::Shop;
-use crate::table::Table;
 use crate::tables::Tables;
 use crate::transaction::Micros;
+
+/// The first and the last day of `dim_date`: what the calendar of a pipeline
+/// has that sets no other.
+pub const CALENDAR: [&str; 2] = ["2000-01-01", "2049-12-31"];
 
 /// A table of the star.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,17 +33,19 @@ pub enum Target {
     DimUsers,
     DimAisles,
     DimDepartments,
+    DimDate,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::FOrders,
         Self::FOrderLines,
         Self::DimProducts,
         Self::DimUsers,
         Self::DimAisles,
         Self::DimDepartments,
+        Self::DimDate,
     ];
 
     /// Its name in ClickHouse.
@@ -52,6 +58,7 @@ impl Target {
             Self::DimUsers => "dim_users",
             Self::DimAisles => "dim_aisles",
             Self::DimDepartments => "dim_departments",
+            Self::DimDate => "dim_date",
         }
     }
 
@@ -76,6 +83,7 @@ impl Target {
             Self::DimUsers => &["user_id", "label"],
             Self::DimAisles => &["aisle_id", "aisle"],
             Self::DimDepartments => &["department_id", "department"],
+            Self::DimDate => &["date_key", "date", "year", "month", "month_name", "is_weekend"],
         }
     }
 
@@ -89,19 +97,6 @@ impl Target {
     pub fn select(self) -> String {
         let columns = self.columns().iter().map(|column| format!("toString({column})"));
         format!("[{}]", columns.collect::<Vec<_>>().join(", "))
-    }
-
-    /// The source table; there is a row for each of its rows.
-    #[must_use]
-    pub fn source(self) -> Table {
-        match self {
-            Self::FOrders => Table::Orders,
-            Self::FOrderLines => Table::OrderProducts,
-            Self::DimProducts => Table::Products,
-            Self::DimUsers => Table::Users,
-            Self::DimAisles => Table::Aisles,
-            Self::DimDepartments => Table::Departments,
-        }
     }
 }
 
@@ -142,6 +137,7 @@ impl Shop {
                     .map(|row| vec![row.department_id.0.to_string(), row.department.to_string()]);
                 departments.collect()
             }
+            Target::DimDate => days(),
         };
         rows.sort_unstable();
         rows
@@ -171,6 +167,18 @@ fn line(row: &OrderProduct, tables: &Tables) -> Vec<String> {
     ]
 }
 
+/// The days of the calendar. The shop has no part in it.
+fn days() -> Vec<Vec<String>> {
+    let [first, last]: [NaiveDate; 2] = CALENDAR.map(|day| day.parse().expect("a day"));
+    let days = first.iter_days().take_while(|day| *day <= last);
+    let day = |day: NaiveDate| {
+        let is_weekend = matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
+        let written = ["%Y%m%d", "%Y-%m-%d", "%Y", "%-m", "%B"].map(|form| day.format(form).to_string());
+        written.into_iter().chain([is_weekend.to_string()]).collect()
+    };
+    days.map(day).collect()
+}
+
 /// When an order was made, and the key of that day.
 fn ordered(row: &Order) -> [String; 2] {
     let Micros(us) = row.order_date;
@@ -189,5 +197,13 @@ mod tests {
         let order_date = Micros(1_764_115_445_000_120);
         let row = Order { order_id: OrderId(7), user_id: UserId(3), order_date, tip_given: None };
         assert_eq!(order(&row), ["7", "3", "2025-11-26 00:04:05.000120", "20251126", "false"]);
+    }
+
+    #[test]
+    fn a_day_as_texts() {
+        let days = days();
+        assert_eq!(days.len(), 18_263);
+        assert_eq!(days[0], ["20000101", "2000-01-01", "2000", "1", "January", "true"]);
+        assert_eq!(days[59], ["20000229", "2000-02-29", "2000", "2", "February", "false"]);
     }
 }

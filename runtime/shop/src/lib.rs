@@ -40,7 +40,7 @@ mod transaction;
 mod workload;
 
 pub use envelope::{Envelopes, Record, UNAVAILABLE, Wire};
-pub use expected::Target;
+pub use expected::{CALENDAR, Target};
 pub use history::{History, Version};
 pub use row::{
     Aisle, AisleId, Department, DepartmentId, Order, OrderId, OrderProduct, Product, ProductId, Row, User,

@@ -101,7 +101,9 @@ impl BringUp<'_> {
                 Some(format!("{reason} (what was there is in {})", aside.display()))
             }
         };
-        let engine = match open_engine(&members, state.as_ref()).map_err(StatefulError::Plan)? {
+        let engine = match open_engine(&members, self.engine_settings(), state.as_ref())
+            .map_err(StatefulError::Plan)?
+        {
             Plan::Ready(engine) => {
                 reason = reason.or_else(|| self.distrust(&engine, record));
                 Some(engine)
@@ -119,9 +121,13 @@ impl BringUp<'_> {
         }
         let engine = match engine.filter(|_| reason.is_none()) {
             Some(engine) => engine,
-            None => fresh_engine(&members, state.as_ref())?,
+            None => fresh_engine(&members, self.engine_settings(), state.as_ref())?,
         };
         Ok((Stateful::new(engine, state, members, self.metrics.clone()), reason))
+    }
+
+    fn engine_settings(&self) -> EngineSettings {
+        EngineSettings { calendar: self.settings.calendar, ..EngineSettings::default() }
     }
 
     /// Whose state it is.
@@ -180,7 +186,7 @@ impl BringUp<'_> {
     ) -> Result<Evaluator, PipelineError> {
         let stateful = evaluator.stateful.take().expect("it was just given");
         let members = members(&loaded, number);
-        let engine = fresh_engine(&members, stateful.state.as_ref())?;
+        let engine = fresh_engine(&members, self.engine_settings(), stateful.state.as_ref())?;
         let stateful = Stateful::new(engine, stateful.state, members, self.metrics.clone());
         let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
         let sources: Vec<SourceTable> = stateful.sources_last();
@@ -258,9 +264,10 @@ fn members(loaded: &[Loaded], generation: u32) -> Vec<Member> {
 /// The engine of a store that holds nothing.
 fn fresh_engine(
     members: &[Member],
+    settings: EngineSettings,
     state: &dyn dabi_core::engine::state::State,
 ) -> Result<Engine, StatefulError> {
-    match open_engine(members, state)? {
+    match open_engine(members, settings, state)? {
         Plan::Ready(engine) => Ok(engine),
         Plan::Rebuild { .. } => unreachable!("an empty store holds nothing that could differ"),
     }

@@ -153,7 +153,7 @@ impl Stateful {
         };
         let loaded = Loaded { entry: entry.to_owned(), module };
         let old = std::mem::replace(&mut self.members[index], Member::new(loaded, tables));
-        match open_engine(&self.members, self.state.as_ref()) {
+        match open_engine(&self.members, self.engine.settings(), self.state.as_ref()) {
             Ok(Opened::Ready(engine)) => {
                 self.engine = engine;
                 Ok(old.module().hash())
@@ -220,9 +220,13 @@ impl Stateful {
 }
 
 /// An engine for `members` where `state` stands.
-pub(super) fn open_engine(members: &[Member], state: &dyn State) -> Result<Opened, InvalidPlan> {
+pub(super) fn open_engine(
+    members: &[Member],
+    settings: Settings,
+    state: &dyn State,
+) -> Result<Opened, InvalidPlan> {
     let transforms: Vec<StatefulTransform> = members.iter().map(Member::declared).collect();
-    Engine::open(&transforms, Settings::default(), state.committed().as_ref())
+    Engine::open(&transforms, settings, state.committed().as_ref())
 }
 
 /// The modules, for one epoch.

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use dabi_core::calendar;
 use dabi_core::spec::Spec;
 use dabi_core::star::TargetTable;
 
@@ -145,21 +144,9 @@ fn load(
     }
     let specs: Vec<&Spec> = all.iter().map(|loaded| loaded.module.spec()).collect();
     for spec in &specs {
-        if let Some(refusal) = refusal(spec) {
-            return Err(PipelineError::Transforms(refusal));
-        }
         spec.validate_references(&specs).map_err(|cause| PipelineError::Transforms(cause.to_string()))?;
     }
     Ok(all)
-}
-
-/// Why a transform cannot run, whatever the others are.
-pub(super) fn refusal(spec: &Spec) -> Option<String> {
-    let mut tables = std::iter::once(&spec.source).chain(spec.lookups.iter().map(|lookup| &lookup.table));
-    let calendar = calendar::table();
-    tables.any(|table| *table == calendar).then(|| {
-        format!("transform {} reads {calendar}, which has no rows in this version of dabi", spec.name)
-    })
 }
 
 /// Why `other` cannot run beside `one`.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar;
 use crate::fold::{Truncate, Truncates};
 use crate::position::Position;
 use crate::table::SourceTable;
@@ -25,6 +26,9 @@ pub(super) struct Meta {
     pub(super) sweeps: Vec<Sweep>,
     /// Fan-outs that are not done.
     pub(super) jobs: u64,
+    /// The days of `dabi.calendar` that are applied.
+    #[serde(default)]
+    pub(super) calendar: Option<calendar::Span>,
 }
 
 /// What events have told of a table.

@@ -17,6 +17,9 @@
 //!                                                                        call)     outbox)
 //! ```
 //!
+//! The rows of `dabi.calendar` are events that nobody sends: an epoch has those
+//! that the store lacks.
+//!
 //! The shell: [`Engine::open`] with what the store has committed; resend what
 //! [`State::unsent`] gives ([`Outbox::decode`]); then for each epoch
 //! [`Engine::apply`], [`State::commit`], send [`Commands::outbox`],
@@ -63,6 +66,7 @@ use self::epoch::EpochWork;
 use self::meta::{Meta, Swept, TransformMeta};
 use self::plan::Plan;
 use super::state::{Commit, Committed, State};
+use crate::calendar;
 use crate::change::ChangeBatch;
 use crate::position::Position;
 use crate::table::SourceTable;
@@ -74,11 +78,13 @@ pub struct Settings {
     /// Dependents and swept rows that an epoch takes up beside its events; more
     /// where it has more events than this, so that both cost about the same.
     pub page_rows: usize,
+    /// The days of `dabi.calendar`, for transforms that read it or look it up.
+    pub calendar: calendar::Span,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { page_rows: 10_000 }
+        Self { page_rows: 10_000, calendar: calendar::Span::default() }
     }
 }
 
@@ -208,7 +214,29 @@ impl Engine {
     /// Is there work left that an epoch without events would take up?
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.meta.jobs > 0 || !self.meta.sweeps.is_empty()
+        self.meta.jobs > 0 || !self.meta.sweeps.is_empty() || self.lacks_days()
+    }
+
+    /// Is the calendar that the store has another than the one that is set, and
+    /// does anyone ask for it?
+    fn lacks_days(&self) -> bool {
+        self.meta.calendar != Some(self.settings.calendar)
+            && self.tables().any(|table| *table == calendar::table())
+    }
+
+    /// Days of the calendar that come and go, once.
+    fn days(&mut self) -> Option<ChangeBatch> {
+        if !self.lacks_days() {
+            return None;
+        }
+        let before = self.meta.calendar.replace(self.settings.calendar);
+        self.settings.calendar.changes_from(before)
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// What is not done.
@@ -243,7 +271,10 @@ impl Engine {
             Some(done) => batch.after(done),
             None => Some(batch.clone()),
         };
-        let batches: Vec<ChangeBatch> = events.batches.iter().filter_map(new).collect();
+        // Whoever else has a table of that name, its rows are not the calendar's.
+        let sent = events.batches.iter().filter(|batch| *batch.table() != calendar::table());
+        let mut batches: Vec<ChangeBatch> = sent.filter_map(new).collect();
+        batches.extend(self.days());
         let rows: usize = batches.iter().map(ChangeBatch::num_rows).sum();
         self.meta.advance(events.position);
         self.learn(&batches)?;

@@ -9,6 +9,7 @@ use crate::engine::state::testing::MapState;
 use crate::fold::Fold;
 use crate::version::{Epoch, Term};
 
+mod days;
 mod history;
 mod model;
 mod rules;
@@ -178,7 +179,7 @@ proptest! {
         let mut rest: Vec<&[Sent]> = partitions.iter().map(Vec::as_slice).collect();
         let mut folds: Vec<Fold> = (0..schema.tables.len()).map(|number| Fold::new(table(number))).collect();
         let mut delivered: Vec<&Sent> = Vec::new();
-        let mut pipeline = Pipeline::new(transforms_of(&schema, &drafts), Settings { page_rows });
+        let mut pipeline = Pipeline::new(transforms_of(&schema, &drafts), Settings { page_rows, ..Settings::default() });
         let all = (0..partitions.len()).map(|partition| (partition, usize::MAX, true)).collect();
         for cut in cuts.into_iter().chain([Cut { takes: all, fate: Fate::Good }]) {
             let mut batches = Vec::new();

@@ -7,7 +7,7 @@ use dabi_core::version::{Epoch, Term, Version};
 use tokio::sync::oneshot;
 
 use super::super::evaluate::LiveTransform;
-use super::super::transforms::{FIRST_GENERATION, conflict, needs_row_state, refusal, tables};
+use super::super::transforms::{FIRST_GENERATION, conflict, needs_row_state, tables};
 use super::{Candidate, Run};
 use crate::transform::{Module, ModuleHash};
 use crate::warehouse::{Generations, WarehouseError};
@@ -115,9 +115,6 @@ impl Run {
         let spec = module.spec();
         if let Some(conflict) = self.others(entry).find_map(|other| conflict(other.spec(), spec)) {
             return Err(Refused::For(conflict));
-        }
-        if let Some(refusal) = refusal(spec) {
-            return Err(Refused::For(refusal));
         }
         let was_stateful = self.known.get(entry).and_then(|known| known.module.as_ref()).map(needs_row_state);
         match (was_stateful, needs_row_state(module)) {

@@ -98,14 +98,16 @@ struct Shop {
     offset: Cell<i64>,
 }
 
-const SETTINGS: Settings = Settings { page_rows: 10 };
+fn settings() -> Settings {
+    Settings { page_rows: 10, ..Settings::default() }
+}
 
 impl Shop {
     fn new(transform: StatefulTransform) -> Self {
         let state = MapState::default();
         let key = if transform.spec.targets[0].key == ["id"] { 0 } else { 1 };
         let pass = Pass { columns: vec![2, key], broken: AtomicBool::new(false) };
-        let engine = ready(std::slice::from_ref(&transform), SETTINGS, &state);
+        let engine = ready(std::slice::from_ref(&transform), settings(), &state);
         let warehouse = Warehouse::default();
         Self { engine, state, pass, warehouse, transform, epoch: 0, offset: Cell::new(0) }
     }
@@ -158,7 +160,7 @@ impl Shop {
 
     fn reopen(&mut self, module: &str) {
         self.transform.module = module.into();
-        self.engine = ready(std::slice::from_ref(&self.transform), SETTINGS, &self.state);
+        self.engine = ready(std::slice::from_ref(&self.transform), settings(), &self.state);
     }
 }
 
@@ -282,7 +284,7 @@ fn a_store_of_other_declarations_is_rebuilt() {
     shop.apply(&[shop.orders(Op::Create, &[(10, 1)])]);
     let mut other = f_orders("m", "id", MissingPolicy::Hold);
     other.spec.lookups[0].columns.push(input("age", DataType::Int64));
-    let opened = Engine::open(&[other], SETTINGS, shop.state.committed().as_ref()).expect("it fits");
+    let opened = Engine::open(&[other], settings(), shop.state.committed().as_ref()).expect("it fits");
     let Opened::Rebuild { reason } = opened else { panic!("another layout") };
     insta::assert_snapshot!(reason);
 }
@@ -308,10 +310,10 @@ fn what_events_contradict_stops_the_engine_with_the_remedy() {
 fn declarations_that_do_not_fit_are_refused() {
     let mut short = f_orders("m", "id", MissingPolicy::Nulls);
     short.spec.lookups[0].on.push("id".into());
-    let fault = Engine::open(&[short], SETTINGS, None).expect_err("two columns for one");
+    let fault = Engine::open(&[short], settings(), None).expect_err("two columns for one");
     insta::assert_snapshot!(fault);
     let twice = [f_orders("m", "id", MissingPolicy::Nulls), f_orders("m", "id", MissingPolicy::Nulls)];
-    insta::assert_snapshot!(Engine::open(&twice, SETTINGS, None).expect_err("one name"));
+    insta::assert_snapshot!(Engine::open(&twice, settings(), None).expect_err("one name"));
 }
 
 #[test]
