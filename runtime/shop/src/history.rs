@@ -1,8 +1,9 @@
 //! Every version that a row ever had, in the order of the log.
 //!
-//! Grows without end: it is for tests and short runs, and kept on request only.
+//! Grows without end, so it is kept of those tables only that are asked for.
 
 use crate::row::Row;
+use crate::table::Table;
 use crate::tables::Tables;
 use crate::transaction::{Change, Lsn, Micros, Transaction, TransactionId};
 
@@ -21,13 +22,18 @@ pub struct Version {
     pub exists: bool,
 }
 
-/// All versions of all rows.
-#[derive(Clone, Debug, Default)]
+/// All versions of all rows of some tables.
+#[derive(Clone, Debug)]
 pub struct History {
+    of: &'static [Table],
     versions: Vec<Version>,
 }
 
 impl History {
+    pub(crate) fn of(tables: &'static [Table]) -> Self {
+        Self { of: tables, versions: Vec::new() }
+    }
+
     /// The versions in the order of the log.
     #[must_use]
     pub fn versions(&self) -> &[Version] {
@@ -36,6 +42,9 @@ impl History {
 
     /// Records what `change` does to `tables`, which do not have it yet.
     pub(crate) fn record(&mut self, transaction: &Transaction, lsn: Lsn, change: &Change, tables: &Tables) {
+        if !self.of.contains(&change.table()) {
+            return;
+        }
         let Transaction { id, committed, .. } = *transaction;
         let mut push =
             |row, exists| self.versions.push(Version { committed, lsn, transaction: id, row, exists });

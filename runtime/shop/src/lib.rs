@@ -4,7 +4,7 @@
 //! Owns the shop's rows (in memory), what happens to them (customers, orders,
 //! renamed products, cancellations, truncates), how that looks as change events
 //! of Debezium's PostgreSQL connector ([`Envelopes`]) and as SQL ([`sql`]), and
-//! what the star must hold afterwards ([`Shop::expected`]). Does not own a
+//! what the star must hold afterwards ([`Shop::expected`], [`Dimension`]). Does not own a
 //! clock, a Kafka or a database: time is an argument, and whoever holds a
 //! producer or a connection sends what comes out. The binary `dabi-shop` does so
 //! for PostgreSQL.
@@ -37,6 +37,7 @@ pub mod sql;
 mod table;
 mod tables;
 mod transaction;
+mod versions;
 mod workload;
 
 pub use envelope::{Envelopes, Record, UNAVAILABLE, Wire};
@@ -50,3 +51,4 @@ pub use shop::{Settings, Shop};
 pub use table::{Column, ColumnType, Identity, Table};
 pub use tables::{Ids, Tables};
 pub use transaction::{Change, Lsn, Micros, Transaction, TransactionId};
+pub use versions::{Dimension, DimensionVersion};

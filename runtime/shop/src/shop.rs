@@ -25,14 +25,14 @@ pub struct Settings {
     pub orders: usize,
     /// Orders that may be there; beyond these the oldest go to an archive.
     pub orders_max: usize,
-    /// Keep every version that a row ever had? It has no bound.
-    pub history: bool,
+    /// Tables of which every version is kept that a row ever had. It has no bound.
+    pub history: &'static [Table],
 }
 
 impl Default for Settings {
     /// A shop that opens with about 12,000 rows and stays below 150,000.
     fn default() -> Self {
-        Self { users: 2_000, products: 3_000, orders: 1_200, orders_max: 20_000, history: false }
+        Self { users: 2_000, products: 3_000, orders: 1_200, orders_max: 20_000, history: &[] }
     }
 }
 
@@ -61,7 +61,7 @@ pub struct Shop {
     tables: Tables,
     ids: Ids,
     log: Log,
-    history: Option<History>,
+    history: History,
 }
 
 /// The end of the database's log.
@@ -89,7 +89,7 @@ impl Shop {
             transaction: TransactionId(FIRST_TRANSACTION),
             time: Micros(i64::MIN),
         };
-        let history = settings.history.then(History::default);
+        let history = History::of(settings.history);
         Self { settings, rng, tables, ids, log, history }
     }
 
@@ -124,10 +124,10 @@ impl Shop {
         self.ids
     }
 
-    /// Every version of every row, if the settings ask for them.
+    /// Every version of every row of the tables that the settings name.
     #[must_use]
-    pub fn history(&self) -> Option<&History> {
-        self.history.as_ref()
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     fn scene(&mut self, now: Micros) -> Scene<'_> {
@@ -159,9 +159,7 @@ impl Shop {
             changes: placed,
         };
         for (lsn, change) in &transaction.changes {
-            if let Some(history) = &mut self.history {
-                history.record(&transaction, *lsn, change, &self.tables);
-            }
+            self.history.record(&transaction, *lsn, change, &self.tables);
             self.tables.apply(change);
         }
         transaction

@@ -66,7 +66,7 @@ fn pipeline(database: &str, brokers: &str, clickhouse: &ClickHouse) -> Dabi {
 /// A shop after a while, with a truncate on the way; what it sent is the
 /// capture in `folder`.
 fn sell(schemas: bool, folder: &Path) -> Shop {
-    let settings = Settings { users: 60, products: 150, orders: 60, orders_max: 100, history: false };
+    let settings = Settings { users: 60, products: 150, orders: 60, orders_max: 100, history: &[] };
     let mut shop = Shop::new(3, settings);
     let envelopes = Envelopes::new("cdc", Wire { schemas, ..Wire::default() });
     let mut capture = Capture::new(folder);

@@ -4,7 +4,7 @@ use super::*;
 use crate::row::Row;
 
 fn small() -> Settings {
-    Settings { users: 40, products: 60, orders: 50, orders_max: 200, history: true }
+    Settings { users: 40, products: 60, orders: 50, orders_max: 200, history: &Table::ALL }
 }
 
 /// A shop after `transactions`, and what it did.
@@ -144,7 +144,7 @@ fn the_history_ends_with_the_rows_that_are_there() {
     for n in 0..100 {
         shop.transact(Micros(1_764_000_010_000_001 + n));
     }
-    let versions = shop.history().unwrap().versions();
+    let versions = shop.history().versions();
     let mut last = HashMap::new();
     for version in versions {
         last.insert(key(&version.row), version);

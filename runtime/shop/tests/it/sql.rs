@@ -51,7 +51,7 @@ fn the_database_holds_what_the_shop_in_memory_holds() {
     let postgres = Postgres::start();
     let said = succeed(shop(&postgres, &["--rate", "0", "--transactions", "800", "--seed", "5"]));
     assert!(said.contains("wrote 800 transactions"), "{said}");
-    let settings = Settings { users: 50, products: 120, orders: 60, orders_max: 200, history: false };
+    let settings = Settings { users: 50, products: 120, orders: 60, orders_max: 200, history: &[] };
     let mut memory = Shop::new(5, settings);
     memory.open(Micros(1_764_000_000_000_000));
     for n in 1..=800 {

@@ -29,7 +29,7 @@ impl Headers for RecordHeaders<'_> {
 
 /// A shop with truncates now and then, and everything it sent.
 fn history(wire: Wire) -> (Shop, Envelopes, Vec<Record>) {
-    let settings = Settings { users: 60, products: 150, orders: 100, orders_max: 400, history: false };
+    let settings = Settings { users: 60, products: 150, orders: 100, orders_max: 400, history: &[] };
     let mut shop = Shop::new(11, settings);
     let envelopes = Envelopes::new("cdc", wire);
     let mut records = envelopes.records(&shop.open(START));

@@ -152,7 +152,7 @@ async fn session(
         products: command.products,
         orders: command.orders,
         orders_max: command.orders_max,
-        history: false,
+        history: &[],
     };
     let never_opened = ids == Default::default();
     let mut shop = Shop::with_tables(command.seed, settings, tables, ids);
