@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
-    UInt64Array, make_array, new_empty_array, new_null_array,
+    Array, ArrayData, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, RecordBatch,
+    StringArray, UInt8Array, UInt32Array, UInt64Array, make_array, new_empty_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use crate::change::ChangeBatch;
@@ -87,7 +87,7 @@ pub(super) fn insert_rows(
             };
             concat(&[live.as_ref(), dead.as_ref()])?
         };
-        columns.push(without_null_lists(as_inserted(&column, field.data_type())?)?);
+        columns.push(nothing_under_nulls(without_null_lists(as_inserted(&column, field.data_type())?)?)?);
     }
     let mut deleted = vec![0u8; live_rows];
     deleted.resize(live_rows + dead_rows, 1);
@@ -127,6 +127,28 @@ fn without_null_lists(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, None)?))
 }
 
+/// The same column with a zero under each null. ClickHouse checks the range of a
+/// date that is null too, and a null from the state store has the smallest number
+/// under it.
+fn nothing_under_nulls(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    fn zeroed<T: ArrowPrimitiveType>(column: &ArrayRef) -> ArrayRef {
+        let values: PrimitiveArray<T> = column.as_primitive::<T>().iter().collect();
+        Arc::new(values.with_data_type(column.data_type().clone()))
+    }
+    Ok(match column.data_type() {
+        DataType::List(item) => {
+            let lists = column.as_list::<i32>();
+            let values = nothing_under_nulls(Arc::clone(lists.values()))?;
+            let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+            Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, nulls)?)
+        }
+        _ if column.null_count() == 0 => column,
+        DataType::Date32 => zeroed::<Date32Type>(&column),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => zeroed::<TimestampMicrosecondType>(&column),
+        _ => column,
+    })
+}
+
 /// What stands in the non-null columns of a tombstone, which nobody reads.
 fn filler(field: &Field, data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
     if let (Some(text), DataType::Utf8) = (field.metadata().get(FILLER_KEY), data_type) {
@@ -134,4 +156,32 @@ fn filler(field: &Field, data_type: &DataType, rows: usize) -> Result<ArrayRef, 
     }
     let nulls = ArrayData::new_null(data_type, rows);
     Ok(make_array(nulls.into_builder().nulls(None).build()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Date32Array, TimestampMicrosecondArray};
+    use arrow::buffer::NullBuffer;
+
+    use super::*;
+
+    /// The numbers of `column`, those under nulls too.
+    fn numbers<T: ArrowPrimitiveType>(column: ArrayRef) -> Vec<T::Native> {
+        let clean = nothing_under_nulls(Arc::clone(&column)).unwrap();
+        assert_eq!(clean.as_ref(), column.as_ref(), "the same values in the same type");
+        let clean = clean.as_list_opt::<i32>().map_or(Arc::clone(&clean), |lists| Arc::clone(lists.values()));
+        clean.as_primitive::<T>().values().to_vec()
+    }
+
+    #[test]
+    fn under_a_null_date_stands_one_that_clickhouse_takes() {
+        let nulls = || Some(NullBuffer::from(vec![true, false]));
+        let days = Date32Array::new(vec![19_782, i32::MIN].into(), nulls());
+        assert_eq!(numbers::<Date32Type>(Arc::new(days.clone())), [19_782, 0]);
+        let times = TimestampMicrosecondArray::new(vec![7, i64::MIN].into(), nulls()).with_timezone("UTC");
+        assert_eq!(numbers::<TimestampMicrosecondType>(Arc::new(times)), [7, 0]);
+        let item = Arc::new(Field::new_list_field(DataType::Date32, true));
+        let lists = ListArray::new(item, OffsetBuffer::from_lengths([2]), Arc::new(days), None);
+        assert_eq!(numbers::<Date32Type>(Arc::new(lists)), [19_782, 0]);
+    }
 }
