@@ -60,7 +60,8 @@ pub struct Commit {
     pub regroupings: Vec<Regroupings>,
     /// The engine's small state, replaced whole: positions, truncates, open jobs.
     pub meta: Vec<u8>,
-    /// Star rows on their way to the warehouse, kept until [`State::sent`].
+    /// Star rows on their way to the warehouse, kept until [`State::sent`]; empty
+    /// if there are none.
     pub outbox: Vec<u8>,
 }
 
@@ -75,7 +76,8 @@ pub struct Committed {
     pub meta: Vec<u8>,
 }
 
-/// The outbox of an epoch that is not known to be in the warehouse.
+/// The outbox, which is not empty, of an epoch that is not known to be in the
+/// warehouse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsent {
     /// Term of the epoch.

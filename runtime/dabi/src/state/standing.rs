@@ -3,7 +3,8 @@
 //! Owns which epoch may follow which, and which outboxes are kept. Does not own
 //! how either is made durable.
 //!
-//! Invariant: outboxes are kept until they are known to be sent, oldest first.
+//! Invariant: outboxes are kept until they are known to be sent, oldest first; an
+//! epoch that sends nothing has none.
 
 use std::collections::VecDeque;
 
@@ -31,9 +32,16 @@ impl Standing {
     /// An epoch is committed, and everything up to `sent` was known to be sent then.
     pub(super) fn pass(&mut self, version: Version, sent: Version, meta: Vec<u8>, outbox: Vec<u8>) {
         let (term, epoch) = (version.term(), version.epoch());
-        self.unsent.push_back(Unsent { term, epoch, outbox });
+        self.keep(Unsent { term, epoch, outbox });
         self.committed = Some(Committed { term, epoch, meta });
         self.drop_sent(sent);
+    }
+
+    /// Keeps what an epoch sends, if anything.
+    pub(super) fn keep(&mut self, unsent: Unsent) {
+        if !unsent.outbox.is_empty() {
+            self.unsent.push_back(unsent);
+        }
     }
 
     /// Everything up to `epoch` of the last commit's term is sent.

@@ -9,7 +9,6 @@
 //! change says what becomes of its key or member whatever was there. It counts
 //! once it is named, and the log must reach the last epoch that it may hold.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -178,13 +177,13 @@ fn parse_header(body: &[u8]) -> Option<(u32, Tip, Standing)> {
     let sent = Version(reader.u64()?);
     let (term, epoch) = (tip.version.term(), tip.version.epoch());
     let committed = Some(Committed { term, epoch, meta: reader.bytes()?.to_vec() });
-    let mut unsent = VecDeque::new();
+    let mut standing = Standing { committed, sent, ..Standing::default() };
     while !reader.is_empty() {
         let version = Version(reader.u64()?);
         let outbox = reader.bytes()?.to_vec();
-        unsent.push_back(Unsent { term: version.term(), epoch: version.epoch(), outbox });
+        standing.keep(Unsent { term: version.term(), epoch: version.epoch(), outbox });
     }
-    Some((number, tip, Standing { committed, sent, unsent }))
+    Some((number, tip, standing))
 }
 
 /// A checkpoint whose frame headers were read.

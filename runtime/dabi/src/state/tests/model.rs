@@ -43,7 +43,9 @@ impl Model {
         }
         let (term, epoch) = (commit.term, commit.epoch);
         self.committed = Some(Committed { term, epoch, meta: commit.meta.clone() });
-        self.unsent.push_back(Unsent { term, epoch, outbox: commit.outbox.clone() });
+        if !commit.outbox.is_empty() {
+            self.unsent.push_back(Unsent { term, epoch, outbox: commit.outbox.clone() });
+        }
     }
 
     pub(super) fn sent(&mut self, epoch: Epoch) {
