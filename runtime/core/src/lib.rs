@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod policy;
 pub mod position;
 pub mod reading;
+pub mod resume;
 pub mod spec;
 pub mod star;
 pub mod table;

@@ -9,6 +9,7 @@
 //! (a new partition at its first seen offset); and
 //! rows + skipped records + offsets without a record = offsets committed.
 
+mod account;
 mod checkpoint;
 mod names;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use account::Account;
 pub use checkpoint::{CHECKPOINT_EVERY, Checkpoint, CheckpointRange, ReadStep, plan_reading};
 pub use names::{
     CHECKPOINTS, DEAD_LETTERS, MANIFESTS, TERMS, path_segment, table_prefix, term_from_path, term_path,

@@ -62,6 +62,7 @@ mod message;
 mod meta;
 mod number;
 mod open_batch;
+mod partition;
 mod refusal;
 mod scan;
 mod tally;
@@ -73,6 +74,7 @@ mod wire_type;
 use std::collections::BTreeMap;
 
 pub use decoder::TopicDecoder;
+pub use partition::PartitionDecoder;
 
 use crate::change::ChangeBatch;
 use crate::dead_letter::DeadLetter;

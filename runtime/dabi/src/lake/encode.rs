@@ -1,12 +1,13 @@
 //! From change batches to files in memory: the CPU half of the writer.
 //!
-//! Owns which file a row goes to (table, date, wire schema), when rows are
-//! encoded, and the account of offsets. Does no I/O: it belongs on a CPU thread.
+//! Owns which file a row goes to (table, date, wire schema) and when rows are
+//! encoded. Does not own the account of offsets (`manifest::Account`). Does no
+//! I/O: it belongs on a CPU thread.
 //!
 //! Invariant: what [`Encoder::seal`] hands out continues exactly where the last
 //! one ended, and holds every row, count and dead letter appended between.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,10 +15,8 @@ use bytes::Bytes;
 use dabi_core::change::ChangeBatch;
 use dabi_core::dead_letter::DeadLetter;
 use dabi_core::debezium::Decoded;
-use dabi_core::manifest::{
-    Author, Contents, DEAD_LETTERS, DataFile, DeadLetterFile, Refusal, TopicCommit, table_prefix,
-};
-use dabi_core::position::{Position, Span, Topic, TopicPartition};
+use dabi_core::manifest::{Account, Author, Contents, DEAD_LETTERS, DataFile, DeadLetterFile, table_prefix};
+use dabi_core::position::Position;
 use dabi_core::table::SourceTable;
 use dabi_core::version::Epoch;
 use parquet::errors::ParquetError;
@@ -34,8 +33,7 @@ pub struct Encoder {
     /// `<term>-<writer>`: no other process gives a file a name that begins so.
     name_prefix: String,
     names_given: u64,
-    position: Position,
-    topics: BTreeMap<Topic, TopicCommit>,
+    account: Account,
     open: Vec<OpenFile>,
     /// Into `open`; several files where the wire schema changed.
     by_table: HashMap<(SourceTable, Day), Vec<usize>>,
@@ -80,8 +78,7 @@ impl Encoder {
             limits,
             name_prefix: format!("{:08}-{}", author.term.0, author.writer),
             names_given: 0,
-            position,
-            topics: BTreeMap::new(),
+            account: Account::new(position),
             open: Vec::new(),
             by_table: HashMap::new(),
             dead_letters: DeadLetters::default(),
@@ -99,7 +96,7 @@ impl Encoder {
     /// If offsets come again or the counts do not add up (a bug upstream), or
     /// Parquet refuses a column. The encoder is of no use afterwards.
     pub fn append(&mut self, decoded: &Decoded, now: Instant) -> Result<(), LakeError> {
-        self.account(decoded)?;
+        self.account.take(decoded)?;
         for batch in &decoded.batches {
             self.append_batch(batch)?;
         }
@@ -161,7 +158,7 @@ impl Encoder {
         if self.since.take().is_none() {
             return Ok(None);
         }
-        let mut contents = Contents { topics: std::mem::take(&mut self.topics), ..Contents::default() };
+        let mut contents = Contents { topics: self.account.seal(), ..Contents::default() };
         let mut objects = Vec::new();
         self.by_table.clear();
         for file in std::mem::take(&mut self.open) {
@@ -197,33 +194,6 @@ impl Encoder {
     fn name(&mut self, folder: &str, day: Day) -> String {
         self.names_given += 1;
         format!("{folder}/date={day}/{}-{:08}.parquet", self.name_prefix, self.names_given)
-    }
-
-    fn account(&mut self, decoded: &Decoded) -> Result<(), LakeError> {
-        let commit = self.topics.entry(Arc::clone(&decoded.topic)).or_default();
-        let mut consumed = 0;
-        for (&partition, span) in &decoded.spans {
-            let begin = self.position.get(&decoded.topic, partition).unwrap_or(span.from);
-            if span.from < begin {
-                return Err(LakeError::Refused(Refusal::Overlap {
-                    partition: TopicPartition::new(Arc::clone(&decoded.topic), partition),
-                    expected: begin,
-                    from: span.from,
-                }));
-            }
-            consumed += Span::new(begin, span.to).offsets();
-            commit.spans.entry(partition).or_insert(Span::new(begin, span.to)).to = span.to;
-            self.position.set(&decoded.topic, partition, span.to);
-        }
-        for (kind, count) in &decoded.skipped {
-            *commit.skipped.entry(*kind).or_default() += count;
-        }
-        commit.unrecorded += consumed.checked_sub(decoded.records).ok_or_else(|| Refusal::Count {
-            topic: Arc::clone(&decoded.topic),
-            offsets: consumed,
-            accounted: decoded.records,
-        })?;
-        Ok(())
     }
 
     fn append_batch(&mut self, batch: &ChangeBatch) -> Result<(), LakeError> {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use dabi_core::debezium::Decoded;
-use dabi_core::position::{Offset, Position};
+use dabi_core::position::Position;
 use dabi_core::version::Epoch;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -58,18 +58,6 @@ impl Pacing {
     /// An epoch has closed.
     pub(super) fn closed(&mut self, now: Instant) {
         self.last_close = Some(now);
-    }
-}
-
-/// Lets each span begin where the partition stood, so that offsets that hold no
-/// record (compaction, transaction markers) belong to the record after them,
-/// and moves `position` over it.
-pub(super) fn continue_from(position: &mut Position, decoded: &mut Decoded) {
-    for (partition, span) in &mut decoded.spans {
-        if let Some(next) = position.get(&decoded.topic, *partition) {
-            span.from = Offset(span.from.0.min(next.0));
-        }
-        position.set(&decoded.topic, *partition, span.to);
     }
 }
 

@@ -16,6 +16,7 @@ use dabi_core::change::{ChangeBatch, Op};
 use dabi_core::engine::stateful::{ClearedLetter, Commands, Letter, Outbox};
 use dabi_core::fold::Truncate;
 use dabi_core::position::Position;
+use dabi_core::resume;
 use dabi_core::star::TargetTable;
 use dabi_core::version::{Epoch, Term, Version};
 
@@ -334,11 +335,9 @@ impl Evaluator {
 
     /// From where on events are needed.
     pub(super) fn starts(&self) -> Position {
-        match &self.stateful {
-            None => self.start.clone(),
-            Some(stateful) if self.transforms.is_empty() => stateful.engine.position().clone(),
-            Some(stateful) => self.start.meet(stateful.engine.position()),
-        }
+        let stateful = self.stateful.as_ref().map(|stateful| stateful.engine.position());
+        let stateless = (stateful.is_none() || !self.transforms.is_empty()).then_some(&self.start);
+        resume::star_start(stateless, stateful)
     }
 
     /// What `_dabi_epochs` is told once epoch `number` is stored.

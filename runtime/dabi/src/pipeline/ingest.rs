@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::decoders::Decoders;
-use super::epoch::{Pacing, SealedEpoch, continue_from};
+use super::epoch::{Pacing, SealedEpoch};
 use super::limits::Limits;
 use super::status::Status;
 use crate::source::{Source, SourceError};
@@ -131,7 +131,7 @@ impl Ingest {
         let Ok(memory) = self.runtime.block_on(memory) else { return false };
         let mut decoded = self.metrics.timed(Stage::Decode, || decoders.drain());
         for part in &mut decoded {
-            continue_from(&mut self.position, part);
+            part.continue_from(&mut self.position);
             for batch in &part.batches {
                 let label = TableLabel { table: batch.table().to_string() };
                 self.metrics.events.get_or_create(&label).inc_by(batch.num_rows() as u64);

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dabi_core::position::{Position, Span};
+use dabi_core::position::Position;
 use dabi_core::version::Epoch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -101,10 +101,7 @@ async fn append(
     on_cpu(move || {
         metrics.timed(Stage::Lake, || {
             for decoded in &epoch.decoded {
-                let is_new = |(partition, span): (&i32, &Span)| {
-                    start.get(&decoded.topic, *partition).is_none_or(|from| from < span.to)
-                };
-                if decoded.spans.iter().any(is_new) {
+                if decoded.is_new_to(&start) {
                     encoder.append(decoded, Instant::now())?;
                 }
             }

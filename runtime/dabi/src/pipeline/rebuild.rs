@@ -14,6 +14,7 @@ use dabi_core::engine::stateful::{
     Engine, InvalidPlan, Opened as Plan, Outbox, Settings as EngineSettings, StatefulTransform,
 };
 use dabi_core::position::Position;
+use dabi_core::resume;
 use dabi_core::star::TargetTable;
 use dabi_core::table::SourceTable;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +106,8 @@ impl BringUp<'_> {
             .map_err(StatefulError::Plan)?
         {
             Plan::Ready(engine) => {
-                reason = reason.or_else(|| self.distrust(&engine, record));
+                let distrust = resume::distrust(engine.position(), record);
+                reason = reason.or_else(|| distrust.map(str::to_owned));
                 Some(engine)
             }
             Plan::Rebuild { reason: difference } => {
@@ -133,16 +135,6 @@ impl BringUp<'_> {
     /// Whose state it is.
     fn identity(&self) -> Identity {
         Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() }
-    }
-
-    /// Why the warehouse and the store do not belong together. The store commits
-    /// before the warehouse is told, so it is never behind.
-    fn distrust(&self, engine: &Engine, record: Option<&EpochRecord>) -> Option<String> {
-        let Some(record) = record else {
-            return Some("the warehouse does not know this pipeline".to_owned());
-        };
-        let is_behind = !engine.position().covers(&record.position);
-        is_behind.then(|| "it is older than what the warehouse has".to_owned())
     }
 
     async fn renewed_state(

@@ -4,12 +4,12 @@
 //! Owns the order of the start: claim the lake (the fence) before anything is
 //! written, know both sinks' positions before the source is opened.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
+use dabi_core::resume::{self, BringUp, Running};
 use dabi_core::version::Epoch;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use super::evaluator::Evaluator;
 use super::fill::Filler;
 use super::ingest::{Ingest, Lanes};
 use super::lake_lane::LakeLane;
-use super::rebuild::BringUp;
+use super::rebuild;
 use super::reload::Reload as ReloadTask;
 use super::replay::Pages;
 use super::star_lane;
@@ -72,8 +72,8 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
 
     let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
-    bring_up(&mut evaluator, record.clone(), &lake, &lake_position, &warehouse, pipeline, abort).await?;
-    let bring_up = BringUp {
+    bring_up(&mut evaluator, record.as_ref(), &lake, &lake_position, &warehouse, pipeline, abort).await?;
+    let rebuild = rebuild::BringUp {
         settings,
         lake: &lake,
         lake_position: &lake_position,
@@ -82,7 +82,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         stop: &pipeline.stop,
         abort,
     };
-    let evaluator = bring_up.bring_up(evaluator, stateful, record.as_ref()).await?;
+    let evaluator = rebuild.bring_up(evaluator, stateful, record.as_ref()).await?;
     if evaluator.last > Epoch(0) {
         warehouse.record_epoch(&evaluator.record(evaluator.last), abort).await?;
     }
@@ -194,39 +194,29 @@ async fn on_thread(
 
 /// Sets where the star stands, and replays the lake for every transform whose
 /// star rows are not all its own.
-///
-/// A stateless target can be brought up in place: each key of the lake gets a
-/// row or a tombstone of a higher version than any it had.
 async fn bring_up(
     evaluator: &mut Evaluator,
-    record: Option<EpochRecord>,
+    record: Option<&EpochRecord>,
     lake: &Lake,
     lake_position: &Position,
     warehouse: &Warehouse,
     pipeline: &Pipeline,
     abort: &CancellationToken,
 ) -> Result<(), PipelineError> {
-    let (position, modules, truncates) = record
-        .map(|record| (record.position, record.modules, record.truncates))
-        .unwrap_or((Position::default(), BTreeMap::new(), BTreeMap::new()));
-    // It also lacks what the lake read of them.
-    let star_lacks_partitions =
-        lake_position.iter().any(|(topic, partition, _)| position.get(topic, partition).is_none());
+    let hashes: Vec<String> = evaluator.transforms.iter().map(|t| t.module().hash().to_string()).collect();
+    let running = evaluator.transforms.iter().zip(&hashes).map(|(transform, module)| {
+        let spec = transform.spec();
+        Running { name: &spec.name, module, source: &spec.source }
+    });
+    let running: Vec<Running<'_>> = running.collect();
+    let start = resume::stateless(record, lake_position, &running);
     let mut behind = Vec::new();
-    for transform in &mut evaluator.transforms {
-        let name = &transform.spec().name;
-        let unchanged = modules.get(name).is_some_and(|hash| *hash == transform.module().hash().to_string());
-        if !unchanged || star_lacks_partitions {
-            behind.push(transform.spec().source.clone());
-        } else if let Some(known) = truncates.get(&transform.spec().source.to_string()) {
-            transform.truncates = known.clone();
+    for (transform, bring_up) in evaluator.transforms.iter_mut().zip(start.transforms) {
+        match bring_up {
+            BringUp::GoOn(known) => transform.truncates = known,
+            BringUp::Replay => behind.push(transform.spec().source.clone()),
         }
     }
-    if behind.is_empty() || lake_position.is_empty() {
-        evaluator.start_at(position);
-        return Ok(());
-    }
-    let start = if star_lacks_partitions { lake_position.clone() } else { lake_position.meet(&position) };
     for source in behind {
         tracing::info!(source = %source, "new or changed transform: bringing its tables up from the lake");
         let mut pages = Pages::of(lake, &source, pipeline.settings.limits.epoch_rows_max).await?;
@@ -235,6 +225,6 @@ async fn bring_up(
             star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
         }
     }
-    evaluator.start_at(start);
+    evaluator.start_at(start.position);
     Ok(())
 }

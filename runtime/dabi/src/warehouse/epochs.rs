@@ -2,11 +2,8 @@
 //!
 //! Invariant: a row for an epoch is written after every row of that epoch.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use dabi_core::engine::Truncates;
-use dabi_core::position::Position;
+use dabi_core::resume::EpochRecord;
 use dabi_core::star::quote;
 use dabi_core::version::{Epoch, Term, Version};
 use serde::Deserialize;
@@ -20,23 +17,6 @@ pub(super) const EPOCHS: &str = "_dabi_epochs";
 /// Epochs that are kept for readers that cut on them: a quarter of an hour at
 /// the highest rate.
 const EPOCHS_KEPT: u64 = 10_000;
-
-/// What the star is after an epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EpochRecord {
-    /// Whose epoch.
-    pub pipeline: String,
-    /// Its term.
-    pub term: Term,
-    /// Its number.
-    pub epoch: Epoch,
-    /// Everything below is in the star.
-    pub position: Position,
-    /// SHA-256 of each running transform's module, by its name.
-    pub modules: BTreeMap<String, String>,
-    /// Known truncates by source table.
-    pub truncates: BTreeMap<String, Truncates>,
-}
 
 #[derive(Deserialize)]
 struct EpochRow {

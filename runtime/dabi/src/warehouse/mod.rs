@@ -19,8 +19,8 @@ mod settings;
 mod targets;
 
 pub use client::Warehouse;
+pub use dabi_core::resume::EpochRecord;
 pub use dead_letters::{DeadLetterRow, StoredDeadLetter};
-pub use epochs::EpochRecord;
 pub use error::WarehouseError;
 pub use insert::EncodedRows;
 pub use settings::WarehouseSettings;
