@@ -166,8 +166,8 @@ mod tests {
     use super::*;
 
     /// The numbers of `column`, those under nulls too.
-    fn numbers<T: ArrowPrimitiveType>(column: ArrayRef) -> Vec<T::Native> {
-        let clean = nothing_under_nulls(Arc::clone(&column)).unwrap();
+    fn numbers<T: ArrowPrimitiveType>(column: &ArrayRef) -> Vec<T::Native> {
+        let clean = nothing_under_nulls(Arc::clone(column)).unwrap();
         assert_eq!(clean.as_ref(), column.as_ref(), "the same values in the same type");
         let clean = clean.as_list_opt::<i32>().map_or(Arc::clone(&clean), |lists| Arc::clone(lists.values()));
         clean.as_primitive::<T>().values().to_vec()
@@ -177,11 +177,11 @@ mod tests {
     fn under_a_null_date_stands_one_that_clickhouse_takes() {
         let nulls = || Some(NullBuffer::from(vec![true, false]));
         let days = Date32Array::new(vec![19_782, i32::MIN].into(), nulls());
-        assert_eq!(numbers::<Date32Type>(Arc::new(days.clone())), [19_782, 0]);
+        assert_eq!(numbers::<Date32Type>(&(Arc::new(days.clone()) as ArrayRef)), [19_782, 0]);
         let times = TimestampMicrosecondArray::new(vec![7, i64::MIN].into(), nulls()).with_timezone("UTC");
-        assert_eq!(numbers::<TimestampMicrosecondType>(Arc::new(times)), [7, 0]);
+        assert_eq!(numbers::<TimestampMicrosecondType>(&(Arc::new(times) as ArrayRef)), [7, 0]);
         let item = Arc::new(Field::new_list_field(DataType::Date32, true));
         let lists = ListArray::new(item, OffsetBuffer::from_lengths([2]), Arc::new(days), None);
-        assert_eq!(numbers::<Date32Type>(Arc::new(lists)), [19_782, 0]);
+        assert_eq!(numbers::<Date32Type>(&(Arc::new(lists) as ArrayRef)), [19_782, 0]);
     }
 }

@@ -62,10 +62,11 @@ pub(super) fn ingest(
     events.special.resize(keys.len(), false);
 
     let mut links = KeyChanges::new(state, relation.links);
-    let mut special = replay_special(batches, &events, &keys, &old, &mut links)?;
+    // First, because a history knows what a row was although a truncate covers it.
     let histories =
         relation.history.map(|space| Histories::of(space, batches, &events, &keys, &mut links, state));
     let mut histories = histories.transpose()?;
+    let mut special = replay_special(batches, &events, &keys, &old, &mut links)?;
     // Only a linked cell asks for the row of another key.
     let is_linked = histories.is_some() || special.values().flatten().any(|record| record.link.is_some());
     let snapshot = if is_linked { special.clone() } else { BTreeMap::new() };

@@ -1,6 +1,7 @@
 //! The stateful engine: lookups, several star rows for a source row, several
-//! source rows for a star row. Pure: one epoch of events and a store as the last
-//! epoch left it → everything to write and everything to send.
+//! source rows for a star row, versions of rows and references to them. Pure: one
+//! epoch of events and a store as the last epoch left it → everything to write and
+//! everything to send.
 //!
 //! Owns the order of an epoch's steps: rows ([`ingest`]), who depends on them
 //! ([`fan_out`]), the transform over joined columns ([`join`], [`evaluate`]), what
@@ -9,7 +10,9 @@
 //!
 //! Invariant: when no work is open, the star equals the transforms applied to the
 //! fold of all events so far; until then, but for the source rows that open work
-//! will come to.
+//! will come to. Where versions are kept, it is the transforms applied to every row
+//! that the events ever left ([`history`], [`timeline`]); rows that refer to them
+//! ([`as_of`]) are evaluated after them, in the same epoch or through a job.
 //!
 //! ```text
 //! events ─► rows of each table ─► consumers told ─► dirty source keys ─► pages ─► differences

@@ -62,7 +62,10 @@ impl TargetPlan {
         spaces: &mut Spaces,
     ) -> Result<Self, String> {
         if target.kind == TargetKind::Append {
-            return Err(format!("target {} keeps every change of a row", target.table));
+            return Err(format!(
+                "target {} is append, which this version of dabi cannot fill; make it latest, or scd2",
+                target.table
+            ));
         }
         let columns: Vec<AnyColumn<'_>> = target.all_columns().collect();
         let position = |name: &str| {

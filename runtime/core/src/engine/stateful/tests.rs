@@ -14,6 +14,7 @@ mod history;
 mod model;
 mod rules;
 mod transforms;
+mod versions;
 mod warehouse;
 mod world;
 
