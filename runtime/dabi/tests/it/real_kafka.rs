@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use dabi::capture::{Pace, play, record, topic_files};
 use dabi::source::{KafkaSettings, Source, SourceError, TopicSelection};
 use dabi_core::position::{Offset, Position};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, TopicPartitionList};
@@ -42,21 +41,9 @@ fn write(producer: &BaseProducer, topic: &str, partition: i32, values: impl Into
     producer.flush(WAIT).expect("delivered");
 }
 
-fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
-    kafka.client().create().expect("an admin client")
-}
-
-fn add_partitions(kafka: &Kafka, topic: &str, count: usize) {
-    let options = AdminOptions::new().operation_timeout(Some(WAIT));
-    let partitions = NewPartitions::new(topic, count);
-    let admin = admin(kafka);
-    let done = block_on(async { admin.create_partitions([&partitions], &options).await });
-    done.expect("Kafka answers").into_iter().for_each(|result| drop(result.expect("added")));
-}
-
 fn delete_topic(kafka: &Kafka, topic: &str) {
     let options = AdminOptions::new().operation_timeout(Some(WAIT));
-    let admin = admin(kafka);
+    let admin = kafka.admin();
     let done = block_on(async { admin.delete_topics(&[topic], &options).await });
     done.expect("Kafka answers").into_iter().for_each(|result| drop(result.expect("deleted")));
 }
@@ -118,7 +105,7 @@ fn added_partitions_wait_for_the_older_ones(kafka: &Kafka) {
     let mut source = Source::connect(&settings(kafka, &[topic]), &Position::default()).expect("connects");
     let first = source.poll(10, WAIT).expect("reads").len();
 
-    add_partitions(kafka, topic, 3);
+    kafka.add_partitions(topic, 3);
     let producer = self::producer(kafka);
     write(&producer, topic, 2, ["new".to_owned()]);
     write(&producer, topic, 0, ["late".to_owned()]);

@@ -1,6 +1,7 @@
 //! The live loop: what is saved in the transforms' folder of a running dabi is
 //! taken up, or told and not taken up, and no event is lost or doubled by it.
 
+mod kills;
 mod modules;
 mod sources;
 
@@ -15,29 +16,31 @@ use serde_json::Value;
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
-use crate::support::load::{Load, Outcome, PARTITIONS, STAR, TOPIC};
+use crate::support::load::{Load, Outcome, PARCELS_TOPIC, PARTITIONS, STAR, TOPIC};
 use crate::support::process::Process;
 use crate::support::{free_port, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// The embedded broker keeps all of what the longest test sends.
 const EVENTS_PER_SECOND: u32 = 500;
 
 /// An embedded broker and engine, and a dabi between them.
-struct World {
+pub(crate) struct World {
     broker: EmbeddedBroker,
-    clickhouse: ClickHouse,
-    dabi: Dabi,
+    pub(crate) clickhouse: ClickHouse,
+    pub(crate) dabi: Dabi,
     web: String,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (broker, clickhouse) = (EmbeddedBroker::start().expect("a broker"), ClickHouse::start());
-        broker.create_topic(TOPIC, PARTITIONS).expect("a topic");
+        for topic in [TOPIC, PARCELS_TOPIC] {
+            broker.create_topic(topic, PARTITIONS).expect("a topic");
+        }
         let web = format!("127.0.0.1:{}", free_port());
         let dabi = Dabi::new(&format!(
-            "[kafka]\nbrokers = '{}'\ntopics = ['{TOPIC}']\n\
+            "[kafka]\nbrokers = '{}'\ntopics = ['{TOPIC}', '{PARCELS_TOPIC}']\n\
              [lake]\nurl = 'lake'\n\
              [warehouse]\nurl = '{}'\npassword = '{}'\n\
              [limits.lake]\nflush_age_ms = 500\n\
@@ -51,20 +54,28 @@ impl World {
     }
 
     /// Starts dabi and waits until events flow.
-    fn run(&self) -> Process {
+    pub(crate) fn run(&self) -> Process {
         let process = self.dabi.start(&["run"]);
         wait_until("dabi is ready", LIMIT, || self.report().is_some_and(|report| report["ready"] == true));
         process
     }
 
     fn load(&self, seed: u64) -> Load {
+        Load::start(self.client(), EVENTS_PER_SECOND, seed)
+    }
+
+    fn load_with_parcels(&self, seed: u64) -> Load {
+        Load::with_parcels(self.client(), EVENTS_PER_SECOND, seed)
+    }
+
+    fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", self.broker.address());
-        Load::start(client, EVENTS_PER_SECOND, seed)
+        client
     }
 
     /// A file of the transforms' folder.
-    fn transform(&self, name: &str) -> PathBuf {
+    pub(crate) fn transform(&self, name: &str) -> PathBuf {
         self.dabi.home().join("transforms").join(name)
     }
 
@@ -82,7 +93,7 @@ impl World {
 
     /// Waits until the transform that came from `entry` is in `state` and gives
     /// what is said of it.
-    fn wait_for(&self, entry: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, entry: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let mut report = Value::Null;
         wait_until(&format!("{entry} {what}"), LIMIT, || {
             report = self.report_of(entry);
@@ -120,14 +131,14 @@ impl World {
 }
 
 /// Puts `bytes` to `path` as editors and toolchains do: under another name first.
-fn put(path: &Path, bytes: &[u8]) {
+pub(crate) fn put(path: &Path, bytes: &[u8]) {
     let part = path.with_file_name(".part");
     std::fs::write(&part, bytes).expect("write a file");
     std::fs::rename(&part, path).expect("rename a file");
 }
 
 /// The same module to the engine, another to dabi: a custom section is appended.
-fn variant(module: &[u8], number: u8) -> Vec<u8> {
+pub(crate) fn variant(module: &[u8], number: u8) -> Vec<u8> {
     let mut bytes = module.to_vec();
     bytes.extend([0, 3, 1, b'v', number]);
     bytes

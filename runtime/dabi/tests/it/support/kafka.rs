@@ -5,16 +5,18 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use super::process::Server;
 use super::{block_on, deploy, free_port, installed};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+const ADMIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// The broker; ends, and its data with it, on drop.
 pub(crate) struct Kafka {
@@ -49,9 +51,37 @@ impl Kafka {
         client(self.brokers())
     }
 
+    /// A client that manages it.
+    pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("make an admin client")
+    }
+
+    /// Gives a topic more partitions, so that there are `count`.
+    pub(crate) fn add_partitions(&self, topic: &str, count: usize) {
+        let options = AdminOptions::new().operation_timeout(Some(ADMIN_LIMIT));
+        let (admin, partitions) = (self.admin(), NewPartitions::new(topic, count));
+        let added = block_on(async { admin.create_partitions([&partitions], &options).await });
+        for outcome in added.expect("reach the broker") {
+            outcome.unwrap_or_else(|(topic, error)| panic!("add partitions to {topic}: {error}"));
+        }
+    }
+
+    /// Deletes every record that a topic has, as its retention would.
+    pub(crate) fn delete_records(&self, topic: &str) {
+        let admin = self.admin();
+        let metadata = admin.inner().fetch_metadata(Some(topic), ADMIN_LIMIT).expect("Kafka answers");
+        let mut ends = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
+            let end = Offset::End;
+            ends.add_partition_offset(topic, partition.id(), end).expect("a partition and its end");
+        }
+        let deleted = block_on(async { admin.delete_records(&ends, &AdminOptions::new()).await });
+        deleted.expect("reach the broker");
+    }
+
     /// Makes a topic.
     pub(crate) fn create_topic(&self, name: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("make an admin client");
+        let admin = self.admin();
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let made = block_on(async { admin.create_topics([&topic], &AdminOptions::new()).await });
         for outcome in made.expect("reach the broker") {

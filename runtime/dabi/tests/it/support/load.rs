@@ -1,10 +1,12 @@
 //! A source that never rests: orders that are made, changed, deleted and made
-//! again, as Debezium would send them, and what stands at the end.
+//! again, and where asked for parcels that refer to them, as Debezium would send
+//! them, and what stands at the end. A connector that restarts sends again what
+//! it sent last; so does this one with parcels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,20 +16,31 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 pub(crate) const TOPIC: &str = "cdc.shop.orders";
+pub(crate) const PARCELS_TOPIC: &str = "cdc.shop.parcels";
 pub(crate) const PARTITIONS: i32 = 3;
-/// Orders that live at a time, about.
+/// Orders that live at a time, about; of parcels as many.
 const KEYS: u64 = 2_000;
+/// Records that a restarted connector sends again.
+const SENT_AGAIN: usize = 300;
 
 /// By id: customer, status, total in cents.
 pub(crate) type Orders = BTreeMap<u64, (u64, &'static str, u64)>;
+
+/// By id: the order, which may be none, or not there.
+pub(crate) type Parcels = BTreeMap<u64, Option<u64>>;
 
 /// The star that the transform `orders` makes of them.
 pub(crate) const STAR: &str =
     "SELECT id, customer_id, status, toString(total) FROM dabi.f_orders ORDER BY id FORMAT TabSeparated";
 
+/// The star that the guest `parcels` makes of them.
+pub(crate) const PARCELS_STAR: &str =
+    "SELECT id, order_id, customer_id, status FROM dabi.f_parcels ORDER BY id FORMAT TabSeparated";
+
 /// A load that runs until it is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
+    partitions: Arc<AtomicI32>,
     thread: JoinHandle<Outcome>,
 }
 
@@ -35,33 +48,59 @@ pub(crate) struct Load {
 pub(crate) struct Outcome {
     /// The orders that stand.
     pub(crate) orders: Orders,
-    /// Change events sent.
+    /// The parcels that stand.
+    pub(crate) parcels: Parcels,
+    /// Change events of orders sent.
     pub(crate) events: u64,
+    /// Change events of parcels sent.
+    pub(crate) parcel_events: u64,
     /// Tombstones sent beside them.
     pub(crate) tombstones: u64,
 }
 
 impl Load {
-    /// Sends `per_second` events to the topic, seeded.
-    pub(crate) fn start(mut client: ClientConfig, per_second: u32, seed: u64) -> Self {
+    /// Sends `per_second` events of orders, seeded.
+    pub(crate) fn start(client: ClientConfig, per_second: u32, seed: u64) -> Self {
+        Self::spawn(client, per_second, seed, Source::order)
+    }
+
+    /// The same, of orders and of parcels, from a connector that restarts now and
+    /// then.
+    pub(crate) fn with_parcels(client: ClientConfig, per_second: u32, seed: u64) -> Self {
+        Self::spawn(client, per_second, seed, |source| match source.random.below(3_000) {
+            0 => source.restart(),
+            1..1_000 => source.parcel(),
+            _ => source.order(),
+        })
+    }
+
+    fn spawn(mut client: ClientConfig, per_second: u32, seed: u64, step: fn(&mut Source)) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         // An outage of Kafka is waited out here too.
         client.set("message.timeout.ms", "600000").set("enable.idempotence", "true").set("linger.ms", "5");
-        let stopped = Arc::clone(&stop);
+        let partitions = Arc::new(AtomicI32::new(PARTITIONS));
+        let (stopped, spread) = (Arc::clone(&stop), Arc::clone(&partitions));
         let thread = std::thread::spawn(move || {
             let producer: BaseProducer = client.create().expect("make a producer");
-            let mut source = Source { producer, random: Random(seed), outcome: Outcome::empty(), lsn: 1 };
+            let mut source = Source::new(producer, seed);
             let pause = Duration::from_secs(1) / per_second;
             let mut due = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
-                source.step();
+                source.spread_over(spread.load(Ordering::Relaxed));
+                step(&mut source);
                 due += pause;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             source.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
             source.outcome
         });
-        Self { stop, thread }
+        Self { stop, partitions, thread }
+    }
+
+    /// From now on every topic has so many partitions. A multiple of before: then
+    /// keys move to new partitions only.
+    pub(crate) fn spread_over(&self, partitions: i32) {
+        self.partitions.store(partitions, Ordering::Relaxed);
     }
 
     /// Ends it; everything it sent has been acknowledged.
@@ -73,7 +112,19 @@ impl Load {
 
 impl Outcome {
     fn empty() -> Self {
-        Self { orders: Orders::new(), events: 0, tombstones: 0 }
+        Self { orders: Orders::new(), parcels: Parcels::new(), events: 0, parcel_events: 0, tombstones: 0 }
+    }
+
+    /// Sends what stands, as a connector's snapshot reads it.
+    pub(crate) fn snapshot(&self, client: &ClientConfig) {
+        let mut source = Source::new(client.create().expect("make a producer"), 0);
+        for (id, (customer, status, total)) in &self.orders {
+            source.send(TOPIC, *id, "r", "null", &row(*id, *customer, status, *total));
+        }
+        for (id, order_id) in &self.parcels {
+            source.send(PARCELS_TOPIC, *id, "r", "null", &parcel_row(*id, *order_id));
+        }
+        source.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
     }
 
     /// What [`STAR`] gives once the star has all of it.
@@ -81,6 +132,20 @@ impl Outcome {
         let mut lines = String::new();
         for (id, (customer, status, cents)) in &self.orders {
             let _ = writeln!(lines, "{id}\t{customer}\t{status}\t{}", decimal(*cents));
+        }
+        lines
+    }
+
+    /// What [`PARCELS_STAR`] gives once the star has all of it.
+    pub(crate) fn parcels_star(&self) -> String {
+        let mut lines = String::new();
+        for (id, order_id) in &self.parcels {
+            let shown = order_id.map_or_else(|| "\\N".to_owned(), |order_id| order_id.to_string());
+            let order = order_id.and_then(|order_id| self.orders.get(&order_id));
+            let _ = match order {
+                Some((customer, status, _)) => writeln!(lines, "{id}\t{shown}\t{customer}\t{status}"),
+                None => writeln!(lines, "{id}\t{shown}\t\\N\t\\N"),
+            };
         }
         lines
     }
@@ -99,19 +164,31 @@ fn decimal(cents: u64) -> String {
 struct Source {
     producer: BaseProducer,
     random: Random,
+    partitions: i32,
+    /// The records sent last, each with its topic and key.
+    last: VecDeque<(&'static str, u64, Option<String>)>,
     outcome: Outcome,
     lsn: u64,
 }
 
 impl Source {
-    fn step(&mut self) {
+    fn new(producer: BaseProducer, seed: u64) -> Self {
+        Self {
+            producer,
+            random: Random(seed),
+            partitions: PARTITIONS,
+            last: VecDeque::new(),
+            outcome: Outcome::empty(),
+            lsn: 1,
+        }
+    }
+
+    fn order(&mut self) {
         let id = self.random.below(KEYS);
         let exists = self.outcome.orders.contains_key(&id);
         if exists && self.random.below(5) == 0 {
             let (customer, status, total) = self.outcome.orders.remove(&id).expect("it exists");
-            self.send(id, "d", &row(id, customer, status, total), "null");
-            self.record(id, None);
-            self.outcome.tombstones += 1;
+            self.send(TOPIC, id, "d", &row(id, customer, status, total), "null");
             return;
         }
         let statuses = ["new", "paid", "shipped", "returned"];
@@ -122,29 +199,72 @@ impl Source {
         );
         self.outcome.orders.insert(id, order);
         let after = row(id, order.0, order.1, order.2);
-        self.send(id, if exists { "u" } else { "c" }, "null", &after);
+        self.send(TOPIC, id, if exists { "u" } else { "c" }, "null", &after);
     }
 
-    fn send(&mut self, id: u64, op: &str, before: &str, after: &str) {
+    /// A parcel of an order that is there or not, or of none.
+    fn parcel(&mut self) {
+        let id = self.random.below(KEYS);
+        let exists = self.outcome.parcels.contains_key(&id);
+        if exists && self.random.below(5) == 0 {
+            self.outcome.parcels.remove(&id);
+            self.send(PARCELS_TOPIC, id, "d", &parcel_row(id, None), "null");
+            return;
+        }
+        let order_id = Some(self.random.below(KEYS)).filter(|order_id| order_id % 10 != 0);
+        self.outcome.parcels.insert(id, order_id);
+        self.send(PARCELS_TOPIC, id, if exists { "u" } else { "c" }, "null", &parcel_row(id, order_id));
+    }
+
+    /// Sends an event, and behind a delete its tombstone.
+    fn send(&mut self, topic: &'static str, id: u64, op: &str, before: &str, after: &str) {
         self.lsn += 8;
+        let table = topic.trim_start_matches("cdc.shop.");
         let (lsn, ts_ms) = (self.lsn, 1_795_358_915_343 + self.lsn);
         let value = format!(
-            r#"{{"before":{before},"after":{after},"source":{{"version":"3.6.3.Final","connector":"postgresql","name":"cdc","ts_ms":{ts_ms},"snapshot":"false","db":"shop","sequence":"[null,\"{lsn}\"]","schema":"shop","table":"orders","txId":{lsn},"lsn":{lsn},"xmin":null}},"transaction":null,"op":"{op}","ts_ms":{ts_ms}}}"#
+            r#"{{"before":{before},"after":{after},"source":{{"version":"3.6.3.Final","connector":"postgresql","name":"cdc","ts_ms":{ts_ms},"snapshot":"false","db":"shop","sequence":"[null,\"{lsn}\"]","schema":"shop","table":"{table}","txId":{lsn},"lsn":{lsn},"xmin":null}},"transaction":null,"op":"{op}","ts_ms":{ts_ms}}}"#
         );
-        self.record(id, Some(&value));
-        self.outcome.events += 1;
+        self.record(topic, id, Some(value));
+        if op == "d" {
+            self.record(topic, id, None);
+        }
     }
 
-    fn record(&self, id: u64, value: Option<&str>) {
+    /// Sends once more what was sent last, in its order: deletes, and what was
+    /// made again after them, among it.
+    fn restart(&mut self) {
+        for (topic, id, value) in std::mem::take(&mut self.last) {
+            self.record(topic, id, value);
+        }
+    }
+
+    fn spread_over(&mut self, partitions: i32) {
+        if partitions != self.partitions {
+            self.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
+            self.partitions = partitions;
+        }
+    }
+
+    fn record(&mut self, topic: &'static str, id: u64, value: Option<String>) {
+        let count = match (&value, topic) {
+            (None, _) => &mut self.outcome.tombstones,
+            (_, PARCELS_TOPIC) => &mut self.outcome.parcel_events,
+            _ => &mut self.outcome.events,
+        };
+        *count += 1;
         let key = format!(r#"{{"id":{id}}}"#);
-        let partition = i32::try_from(id % PARTITIONS.unsigned_abs() as u64).expect("a few partitions");
-        let mut record = BaseRecord::to(TOPIC).key(&key).partition(partition);
-        record.payload = value;
+        let partition = i32::try_from(id % u64::from(self.partitions.unsigned_abs())).expect("a few");
+        let mut record = BaseRecord::to(topic).key(&key).partition(partition);
+        record.payload = value.as_deref();
         while let Err((_, back)) = self.producer.send(record) {
             self.producer.poll(Duration::from_millis(10));
             record = back;
         }
         self.producer.poll(Duration::ZERO);
+        self.last.push_back((topic, id, value));
+        if self.last.len() > SENT_AGAIN {
+            self.last.pop_front();
+        }
     }
 }
 
@@ -153,6 +273,11 @@ fn row(id: u64, customer: u64, status: &str, cents: u64) -> String {
     format!(
         r#"{{"id":{id},"customer_id":{customer},"ship_address_id":null,"status":"{status}","currency":"EUR","total":"{total}","note":null,"placed_at":"2025-02-02T01:16:49.381905Z","updated_at":1738459014917961}}"#
     )
+}
+
+fn parcel_row(id: u64, order_id: Option<u64>) -> String {
+    let order_id = order_id.map_or_else(|| "null".to_owned(), |order_id| order_id.to_string());
+    format!(r#"{{"id":{id},"order_id":{order_id}}}"#)
 }
 
 /// xorshift64*: the same sequence for the same seed.

@@ -23,6 +23,7 @@ pub(crate) mod orders;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod project;
+pub(crate) mod proxy;
 pub(crate) mod sample;
 
 use std::hash::{BuildHasher, RandomState};

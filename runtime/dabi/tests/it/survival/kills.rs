@@ -9,7 +9,7 @@ const EVENTS_PER_SECOND: u32 = 1_000;
 #[test]
 fn killed_at_random_moments_under_load_it_loses_and_doubles_nothing() {
     let world = World::start();
-    let load = Load::start(world.kafka.client(), EVENTS_PER_SECOND, 1);
+    let load = Load::with_parcels(world.kafka.client(), EVENTS_PER_SECOND, 1);
     let mut random = Random(7);
     for _ in 0..KILLS {
         let mut dabi = world.dabi.start(&["run"]);
@@ -30,7 +30,7 @@ fn killed_at_random_moments_under_load_it_loses_and_doubles_nothing() {
 #[test]
 fn stopped_by_a_signal_it_drains_and_the_next_continues() {
     let world = World::start();
-    let load = Load::start(world.kafka.client(), EVENTS_PER_SECOND, 2);
+    let load = Load::with_parcels(world.kafka.client(), EVENTS_PER_SECOND, 2);
     for _ in 0..3 {
         let mut dabi = world.dabi.start(&["run"]);
         std::thread::sleep(Duration::from_secs(4));

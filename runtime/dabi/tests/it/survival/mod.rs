@@ -1,9 +1,14 @@
-//! What the promise must hold through: kills and outages, each under load on a
-//! real Kafka, each ending with the oracle.
+//! What the promise must hold through: kills, outages, lost answers, two owners,
+//! more partitions and lost records, each under load on a real Kafka, each ending with the
+//! oracle.
 
+mod answers;
+mod growth;
 mod kills;
 mod oracle;
 mod outages;
+mod owners;
+mod retention;
 
 use std::time::Duration;
 
@@ -28,25 +33,16 @@ struct World {
 impl World {
     fn start() -> Self {
         let (kafka, minio, clickhouse) = (Kafka::start(), Minio::start(), ClickHouse::start());
-        kafka.create_topic(load::TOPIC, load::PARTITIONS);
-        let settings = format!(
-            "[kafka]\nbrokers = '{}'\ntopics = ['{}']\n\
-             [lake]\nurl = 's3://{}/lake'\n\
-             [warehouse]\nurl = '{}'\npassword = '{}'\n\
-             [limits.lake]\nflush_age_ms = 500\n\
-             [web]\nlisten = '127.0.0.1:0'\n",
-            kafka.brokers(),
-            load::TOPIC,
-            Minio::BUCKET,
-            clickhouse.url(),
-            ClickHouse::PASSWORD,
-        );
-        let mut dabi = Dabi::new(&settings);
-        dabi.environment(&minio.environment());
-        let transforms = dabi.home().join("transforms");
-        std::fs::create_dir(&transforms).expect("make the transforms' folder");
-        std::fs::write(transforms.join("orders.wasm"), guests::wasm("orders")).expect("write a transform");
+        for topic in [load::TOPIC, load::PARCELS_TOPIC] {
+            kafka.create_topic(topic, load::PARTITIONS);
+        }
+        let dabi = home(&kafka, &minio, &clickhouse);
         Self { kafka, minio, clickhouse, dabi }
+    }
+
+    /// Another machine, with the same pipeline's settings and transforms.
+    fn home(&self) -> Dabi {
+        home(&self.kafka, &self.minio, &self.clickhouse)
     }
 
     /// Runs dabi to the end of every partition.
@@ -55,4 +51,30 @@ impl World {
         let status = last.wait(CATCH_UP_LIMIT);
         assert!(status.success(), "{status}\n{}", last.log());
     }
+}
+
+fn home(kafka: &Kafka, minio: &Minio, clickhouse: &ClickHouse) -> Dabi {
+    let settings = format!(
+        "[kafka]\nbrokers = '{}'\ntopics = ['{}', '{}']\n\
+         [lake]\nurl = 's3://{}/lake'\n\
+         [warehouse]\nurl = '{}'\npassword = '{}'\n\
+         [limits.lake]\nflush_age_ms = 500\n\
+         [web]\nlisten = '127.0.0.1:0'\n",
+        kafka.brokers(),
+        load::TOPIC,
+        load::PARCELS_TOPIC,
+        Minio::BUCKET,
+        clickhouse.url(),
+        ClickHouse::PASSWORD,
+    );
+    let mut dabi = Dabi::new(&settings);
+    dabi.environment(&minio.environment());
+    let transforms = dabi.home().join("transforms");
+    std::fs::create_dir(&transforms).expect("make the transforms' folder");
+    // One without row state, and one that looks up what the other reads.
+    for name in ["orders", "parcels"] {
+        let file = transforms.join(format!("{name}.wasm"));
+        std::fs::write(file, guests::wasm(name)).expect("write a transform");
+    }
+    dabi
 }

@@ -12,7 +12,7 @@ const RESIDENT_MAX: u64 = 400 << 20;
 #[test]
 fn an_outage_of_each_neighbour_under_load_loses_and_doubles_nothing() {
     let mut world = World::start();
-    let load = Load::start(world.kafka.client(), EVENTS_PER_SECOND, 3);
+    let load = Load::with_parcels(world.kafka.client(), EVENTS_PER_SECOND, 3);
     let mut dabi = world.dabi.start(&["run"]);
     wait_until("dabi runs", Duration::from_secs(60), || dabi.log().contains("starts"));
 
