@@ -13,9 +13,9 @@
 //! and the number of rows stays bounded however long the shop is open.
 //!
 //! ```
-//! use dabi_shop::{Envelopes, Micros, Settings, Shop, Target, Wire};
+//! use dabi_shop::{Envelopes, HISTORY, Micros, Settings, Shop, Target, Wire};
 //!
-//! let mut shop = Shop::new(1, Settings::default());
+//! let mut shop = Shop::new(1, Settings { history: HISTORY, ..Settings::default() });
 //! let envelopes = Envelopes::new("shop", Wire::default());
 //! let mut now = Micros(1_764_000_000_000_000);
 //! let mut records = envelopes.records(&shop.open(now));
@@ -41,7 +41,7 @@ mod versions;
 mod workload;
 
 pub use envelope::{Envelopes, Record, UNAVAILABLE, Wire};
-pub use expected::{CALENDAR, Target};
+pub use expected::{CALENDAR, HISTORY, Target};
 pub use history::{History, Version};
 pub use row::{
     Aisle, AisleId, Department, DepartmentId, Order, OrderId, OrderProduct, Product, ProductId, Row, User,

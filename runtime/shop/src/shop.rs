@@ -130,6 +130,11 @@ impl Shop {
         &self.history
     }
 
+    /// Does it keep every version of the rows of `tables`?
+    pub(crate) fn keeps(&self, tables: &[Table]) -> bool {
+        tables.iter().all(|table| self.settings.history.contains(table))
+    }
+
     fn scene(&mut self, now: Micros) -> Scene<'_> {
         Scene { tables: &self.tables, settings: &self.settings, ids: &mut self.ids, rng: &mut self.rng, now }
     }

@@ -1,4 +1,6 @@
-//! One row per user.
+//! Every version of every user: the shop says no more of one than that they are
+//! there, so a version ends where a user goes, and another begins where they
+//! return.
 
 use dabi_sdk::prelude::*;
 
@@ -8,9 +10,9 @@ struct User {
     user_id: i64,
 }
 
-/// One row per user.
+/// Every version of every user.
 #[derive(StarRow, Debug, PartialEq)]
-#[star(table = "dim_users")]
+#[star(table = "dim_users", kind = "scd2")]
 struct DimUser {
     #[key]
     user_id: Passed<i64>,

@@ -18,6 +18,9 @@ struct FOrder {
     order_id: Passed<i64>,
     user_id: Passed<i64>,
     order_date: Passed<TimestampTz>,
+    /// The user as they were when they ordered.
+    #[as_of(dimension = "dim_users", key = "user_id", at = "order_date")]
+    user_key: Passed<VersionKey>,
     /// Day of the order in UTC, yyyymmdd.
     date_key: Option<i32>,
     /// When the order was made: night, morning, afternoon or evening, in UTC.
@@ -33,6 +36,7 @@ fn f_orders(order: Order) -> FOrder {
         order_id: passed(),
         user_id: passed(),
         order_date: passed(),
+        user_key: passed(),
         date_key: order.order_date.date().key(),
         // A line to try: name the parts of the day as you like, and save.
         day_part: ["night", "morning", "afternoon", "evening"][quarter(order.order_date)],

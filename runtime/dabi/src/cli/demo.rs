@@ -168,7 +168,7 @@ fn introduce(command: &DemoCommand, world: &World, page: SocketAddr) {
     let source = command.transforms.join("f_orders/src/lib.rs");
     terminal::introduce(&[
         ("Open", format!("http://{page}")),
-        ("Edit", format!("{}, and save: later orders go through it", source.display())),
+        ("Edit", format!("{}, and save: every order goes through it", source.display())),
         ("Ask", world.curl(QUERY)),
         ("End", "Ctrl-C: star and shop are compared, and nothing is left running".to_owned()),
     ]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use dabi_core::position::{Position, Topic};
-use dabi_shop::{Envelopes, Micros, Record, Settings, Shop, Transaction, Wire};
+use dabi_shop::{Envelopes, HISTORY, Micros, Record, Settings, Shop, Transaction, Wire};
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,7 @@ impl Seller {
     #[must_use]
     pub fn new(seed: u64, schemas: bool, rate: u32) -> Self {
         let wire = Wire { schemas, ..Wire::default() };
-        let shop = Shop::new(seed, Settings::default());
+        let shop = Shop::new(seed, Settings { history: HISTORY, ..Settings::default() });
         Self { shop, envelopes: Envelopes::new(PREFIX, wire), wire, rate }
     }
 

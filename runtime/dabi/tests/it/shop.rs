@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dabi::capture::{HeaderValue, Line, TimestampKind};
-use dabi_shop::{Envelopes, Micros, Record, Settings, Shop, Table, Target, Wire};
+use dabi_shop::{Envelopes, HISTORY, Micros, Record, Settings, Shop, Table, Target, Wire};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -66,7 +66,7 @@ fn pipeline(database: &str, brokers: &str, clickhouse: &ClickHouse) -> Dabi {
 /// A shop after a while, with a truncate on the way; what it sent is the
 /// capture in `folder`.
 fn sell(schemas: bool, folder: &Path) -> Shop {
-    let settings = Settings { users: 60, products: 150, orders: 60, orders_max: 100, history: &[] };
+    let settings = Settings { users: 60, products: 150, orders: 60, orders_max: 100, history: HISTORY };
     let mut shop = Shop::new(3, settings);
     let envelopes = Envelopes::new("cdc", Wire { schemas, ..Wire::default() });
     let mut capture = Capture::new(folder);
