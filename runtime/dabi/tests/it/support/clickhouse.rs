@@ -4,6 +4,7 @@ use std::process::Command;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
+use bytes::Bytes;
 use clickhouse::Client;
 use tempfile::TempDir;
 
@@ -52,23 +53,24 @@ impl ClickHouse {
 
     /// Runs one statement; the answer is tab-separated lines.
     pub(crate) fn query(&self, statement: &str) -> String {
-        // The client binds values to single question marks.
-        let client = client(self.url());
-        let query = client.query(&statement.replace('?', "??"));
-        let answer = block_on(async { query.fetch_bytes("TabSeparated")?.collect().await });
-        let answer = answer.unwrap_or_else(|error| panic!("{statement}: {error}"));
-        String::from_utf8_lossy(&answer).into_owned()
+        String::from_utf8_lossy(&self.query_as(statement, "TabSeparated")).into_owned()
     }
 
     /// Runs one SELECT; strings come as bytes, which they may be.
     pub(crate) fn query_arrow(&self, statement: &str) -> Vec<RecordBatch> {
         let statement = format!("{statement} SETTINGS output_format_arrow_string_as_string = 0");
-        let client = client(self.url());
-        let query = client.query(&statement.replace('?', "??"));
-        let answer = block_on(async { query.fetch_bytes("ArrowStream")?.collect().await });
-        let answer = answer.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let answer = self.query_as(&statement, "ArrowStream");
         let batches = StreamReader::try_new(answer.as_ref(), None).expect("an Arrow stream");
         batches.collect::<Result<_, _>>().expect("an Arrow stream")
+    }
+
+    /// Runs one statement; the answer is in one of ClickHouse's formats.
+    pub(crate) fn query_as(&self, statement: &str, format: &str) -> Bytes {
+        let client = client(self.url());
+        // The client binds values to single question marks.
+        let query = client.query(&statement.replace('?', "??"));
+        let answer = block_on(async { query.fetch_bytes(format)?.collect().await });
+        answer.unwrap_or_else(|error| panic!("{statement}: {error}"))
     }
 }
 
