@@ -56,7 +56,7 @@ impl Proxy {
 impl Shared {
     fn loses(&self) -> bool {
         let n = self.lose_every.load(Ordering::Relaxed);
-        let is_lost = n > 0 && self.answers.fetch_add(1, Ordering::Relaxed) % n == 0;
+        let is_lost = n > 0 && self.answers.fetch_add(1, Ordering::Relaxed).is_multiple_of(n);
         self.lost.fetch_add(is_lost.into(), Ordering::Relaxed);
         is_lost
     }
