@@ -115,14 +115,16 @@ struct Shop {
     offset: i64,
 }
 
-const SETTINGS: Settings = Settings { page_rows: 10 };
+fn settings() -> Settings {
+    Settings { page_rows: 10, ..Settings::default() }
+}
 
 impl Shop {
     fn new(missing: MissingPolicy) -> Self {
         let specs = vec![orders(missing), users()];
         let transforms = of_module(&specs, "m1");
         let state = MapState::default();
-        let engine = ready(&transforms, SETTINGS, &state);
+        let engine = ready(&transforms, settings(), &state);
         let pass = Pass { specs, gives_nothing: AtomicBool::new(false) };
         Self { transforms, pass, engine, state, warehouse: Warehouse::default(), epoch: 0, offset: 0 }
     }
@@ -276,7 +278,7 @@ fn another_module_makes_versions_of_rows_that_are_gone() {
     shop.user(Op::Delete, 20, 1, "");
     shop.pass.gives_nothing.store(false, Ordering::Relaxed);
     shop.transforms = of_module(&shop.pass.specs, "m2");
-    shop.engine = ready(&shop.transforms, SETTINGS, &shop.state);
+    shop.engine = ready(&shop.transforms, settings(), &shop.state);
     shop.finish_work();
     assert_eq!(shop.versions(), ["Ada 0 20"]);
 }
@@ -284,7 +286,7 @@ fn another_module_makes_versions_of_rows_that_are_gone() {
 #[test]
 fn declarations_without_sense_are_refused_with_the_remedy() {
     let refused = |specs: &[Spec]| {
-        let opened = Engine::open(&of_module(specs, "m"), SETTINGS, None);
+        let opened = Engine::open(&of_module(specs, "m"), settings(), None);
         opened.expect_err("it makes no sense").to_string()
     };
     insta::assert_snapshot!(refused(&[orders(MissingPolicy::Nulls)]));
