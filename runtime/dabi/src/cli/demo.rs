@@ -160,7 +160,8 @@ fn settings(command: &DemoCommand, world: &World, broker: &EmbeddedBroker) -> an
         ("DABI_TRANSFORMS_DIR", command.transforms.display().to_string()),
     ];
     let variables = own.into_iter().chain(world.variables());
-    Ok(config::from_environment(variables.map(|(name, value)| (name.to_owned(), value)))?)
+    let settings = config::from_environment(variables.map(|(name, value)| (name.to_owned(), value)))?;
+    Ok(Settings { kafka: settings.kafka.for_embedded_broker(), ..settings })
 }
 
 fn introduce(command: &DemoCommand, world: &World, page: SocketAddr) {

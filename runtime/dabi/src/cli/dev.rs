@@ -127,7 +127,12 @@ fn settings(
         variables.push(("DABI_TRANSFORMS_DIR", dir.display().to_string()));
     }
     let instead = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
-    Ok(config::load_replacing(config, std::env::vars(), &["lake", "warehouse", "state"], instead)?)
+    let mut settings =
+        config::load_replacing(config, std::env::vars(), &["lake", "warehouse", "state"], instead)?;
+    if broker.is_some() {
+        settings.kafka = settings.kafka.for_embedded_broker();
+    }
+    Ok(settings)
 }
 
 fn introduce(settings: &Settings, world: &World, page: SocketAddr) {

@@ -198,10 +198,17 @@ impl KafkaSettings {
     /// Settings for a broker that dabi itself runs.
     #[must_use]
     pub fn embedded(brokers: impl Into<String>, topics: TopicSelection) -> Self {
-        // The embedded broker answers an empty fetch only when its wait is
-        // over, even if a record arrives meanwhile: the wait is the latency.
-        let properties = BTreeMap::from([("fetch.wait.max.ms".to_owned(), "10".to_owned())]);
-        Self { brokers: brokers.into(), topics, group: default_group(), properties }
+        Self { brokers: brokers.into(), topics, group: default_group(), properties: BTreeMap::new() }
+            .for_embedded_broker()
+    }
+
+    /// The same, where the brokers are one that dabi itself runs.
+    #[must_use]
+    pub fn for_embedded_broker(mut self) -> Self {
+        // It answers an empty fetch only when its wait is over, even if a record
+        // arrives meanwhile: the wait is the latency.
+        self.properties.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
+        self
     }
 
     /// A client of these brokers, with the user's properties and nothing else.
