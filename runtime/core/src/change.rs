@@ -20,7 +20,9 @@ use arrow::datatypes::{
     DataType, Field, FieldRef, Fields, Int8Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
 };
 
-use crate::position::{Offset, Span, Topic};
+use crate::fold::key::{keys_of, shown};
+use crate::position::{Offset, Position, Span, Topic};
+use crate::row_json::row_json;
 use crate::table::SourceTable;
 
 /// What happened to the row.
@@ -397,6 +399,31 @@ impl ChangeBatch {
     pub fn below(&self, position: Offset) -> Option<Self> {
         let kept = self.offsets().values().partition_point(|offset| *offset < position.0);
         (kept > 0).then(|| if kept == self.num_rows() { self.clone() } else { self.slice(0, kept) })
+    }
+
+    /// The part of it that is done at `position`; `None` if nothing is.
+    #[must_use]
+    pub fn done_at(&self, position: &Position) -> Option<Self> {
+        self.below(position.get(&self.topic, self.partition)?)
+    }
+
+    /// For each row its key for people to read: the values with commas between
+    /// them, in the order of the columns' names. `None` where it has none.
+    #[must_use]
+    pub fn shown_keys(&self) -> Vec<Option<String>> {
+        let mut key = self.key.clone();
+        key.sort_unstable_by_key(|column| self.row_fields()[*column].name());
+        if key.is_empty() {
+            return vec![None; self.num_rows()];
+        }
+        keys_of(self, &key).iter().map(|key| key.map(shown)).collect()
+    }
+
+    /// A row with everything that is known of its event, for people to look at.
+    #[must_use]
+    pub fn row_json(&self, row: usize) -> serde_json::Value {
+        let names = self.batch.schema_ref().fields().iter().map(|field| field.name().as_str());
+        row_json(names.zip(self.batch.columns()), row)
     }
 
     /// Bytes that the columns hold in memory.

@@ -34,9 +34,20 @@ impl Stage {
     }
 }
 
+/// The transform that could not use a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refuser {
+    /// Its name.
+    pub transform: String,
+    /// SHA-256 of its module.
+    pub module: String,
+}
+
 /// One record or row that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
+    /// Who could not use it; `None`: nobody could read it.
+    pub refuser: Option<Refuser>,
     /// Topic of the record.
     pub topic: Topic,
     /// Partition of the record.
@@ -51,8 +62,9 @@ pub struct DeadLetter {
     pub code: String,
     /// What is wrong, where, and what to do.
     pub message: String,
-    /// The record's key as it was received (decode stage).
+    /// The record's key as it was received (decode stage), or the row's for
+    /// people to read.
     pub key: Option<Vec<u8>>,
-    /// The record's value as it was received (decode stage).
+    /// The record's value as it was received (decode stage), or the row as JSON.
     pub value: Option<Vec<u8>>,
 }

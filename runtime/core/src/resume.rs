@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::fold::Truncates;
 use crate::position::Position;
 use crate::table::SourceTable;
-use crate::version::{Epoch, Term};
+use crate::version::{Epoch, Term, Version};
 
 /// What the star is after an epoch: a row of `_dabi_epochs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,16 @@ pub struct EpochRecord {
     pub modules: BTreeMap<String, String>,
     /// Known truncates by source table.
     pub truncates: BTreeMap<String, Truncates>,
+    /// Work that is not done, for which the star is not claimed to be right.
+    pub open_work: Vec<String>,
+}
+
+impl EpochRecord {
+    /// The version of the rows that the epoch wrote.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version::new(self.term, self.epoch)
+    }
 }
 
 /// A transform without row state, as it is about to run.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::lake::LakeSettings;
 use crate::pipeline::Limits;
+use crate::preflight::ConnectSettings;
 use crate::source::KafkaSettings;
 use crate::state::StateSettings;
 use crate::transform::TransformSettings;
@@ -28,6 +29,9 @@ pub struct Settings {
     pub pipeline: String,
     /// Where change events come from.
     pub kafka: KafkaSettings,
+    /// Where the connector is that writes them.
+    #[serde(default)]
+    pub connect: ConnectSettings,
     /// Where every event lands.
     pub lake: LakeSettings,
     /// Where the star is kept.
@@ -57,8 +61,8 @@ fn default_pipeline() -> String {
 pub const DEFAULT_FILE: &str = "dabi.toml";
 
 const ENV_PREFIX: &str = "DABI_";
-const SECTIONS: [&str; 8] =
-    ["kafka", "lake", "warehouse", "transforms", "calendar", "state", "limits", "web"];
+const SECTIONS: [&str; 9] =
+    ["kafka", "connect", "lake", "warehouse", "transforms", "calendar", "state", "limits", "web"];
 
 /// Why settings could not be had.
 #[derive(Debug, thiserror::Error)]

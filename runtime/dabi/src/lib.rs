@@ -3,6 +3,7 @@
 //! The shell around `dabi-core`. One neighbour per folder, and only that
 //! folder uses its crate.
 
+pub mod audit;
 pub mod broker;
 pub mod build;
 pub mod capture;
@@ -12,6 +13,7 @@ pub mod demo;
 pub mod lake;
 pub mod overview;
 pub mod pipeline;
+pub mod preflight;
 pub mod source;
 pub mod state;
 pub mod telemetry;

@@ -45,6 +45,7 @@ impl Tally {
             Refusal::Skip(skip) => skip,
             Refusal::Fault(Fault { code, message }) => {
                 self.dead_letters.push(DeadLetter {
+                    refuser: None,
                     topic: Arc::clone(topic),
                     partition: record.partition,
                     offset: record.offset,

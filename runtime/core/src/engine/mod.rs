@@ -9,7 +9,7 @@
 //! each target: what `apply` gave, or a tombstone. So an epoch may be applied
 //! again, whole or in part, under a higher version, and the star ends the same.
 
-mod rows;
+pub(crate) mod rows;
 pub mod state;
 pub mod stateful;
 

@@ -56,20 +56,20 @@ pub fn star_rows(
 }
 
 /// Live rows and tombstones of one target.
-pub(super) struct LiveAndDead<'a> {
+pub(crate) struct LiveAndDead<'a> {
     /// The target's columns.
-    pub(super) live: &'a [ArrayRef],
-    pub(super) live_rows: usize,
+    pub(crate) live: &'a [ArrayRef],
+    pub(crate) live_rows: usize,
     /// The columns that tell tombstones apart.
-    pub(super) dead: &'a [Option<ArrayRef>],
-    pub(super) dead_rows: usize,
+    pub(crate) dead: &'a [Option<ArrayRef>],
+    pub(crate) dead_rows: usize,
     /// `_lsn` and `_ts` of all of them.
-    pub(super) lsns: ArrayRef,
-    pub(super) times: ArrayRef,
+    pub(crate) lsns: ArrayRef,
+    pub(crate) times: ArrayRef,
 }
 
 /// As [`star_rows`], from columns that are gathered already.
-pub(super) fn insert_rows(
+pub(crate) fn insert_rows(
     rows: &LiveAndDead<'_>,
     schema: &SchemaRef,
     version: Version,

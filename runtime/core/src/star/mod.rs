@@ -11,6 +11,7 @@
 mod clickhouse_type;
 mod ddl;
 mod range;
+mod read_back;
 mod version_key;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ pub use clickhouse_type::ClickHouseType;
 pub use ddl::{Alteration, ExistingColumn, ExistingTable, Refusal, quote};
 pub use range::OutOfRange;
 pub(crate) use range::holds_day;
+pub use read_back::READ_SETTINGS;
 pub use version_key::{Unversionable, version_keys};
 
 /// Hidden column: the version that ReplacingMergeTree keeps the highest of.
@@ -113,6 +115,11 @@ impl TargetTable {
     #[must_use]
     pub fn physical_name(&self) -> String {
         format!("{}__g{}", self.view, self.generation)
+    }
+
+    /// Names of the columns that readers see, in their order.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
     }
 
     /// Names of the columns that identify a row: the declared key, and of the

@@ -1,14 +1,39 @@
 //! `dabi check`.
 
 use anyhow::bail;
+use clap::Args;
+use dabi_core::change::ChangeBatch;
+use dabi_core::preflight::{Finding, Severity, judge_connector, judge_events};
+use dabi_core::spec::Spec;
 
 use crate::config::Settings;
 use crate::pipeline::{Loaded, Status, check_stateful, load_transforms};
+use crate::preflight::{Connector, connectors, first_events};
 use crate::transform::Runtime;
+
+/// Check settings, transforms and the source, and say how each would run
+///
+/// Builds and loads every transform; reads the first events of the topics (a few
+/// seconds; nothing is written, no position is moved); and, where [connect] url is
+/// set, asks Kafka Connect for the connector's settings. What would make the star
+/// wrong is refused, with what to do.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dabi check
+  dabi check --offline                                settings and transforms alone
+  DABI_CONNECT_URL=http://connect:8083 dabi check     the connector, too
+
+Exit codes: 0 nothing is refused (there may be warnings); 1 something is.")]
+pub(super) struct CheckCommand {
+    /// Ask neither Kafka nor Kafka Connect
+    #[arg(long)]
+    offline: bool,
+}
 
 /// Builds and loads every transform, says how each would run, and refuses those
 /// that cannot run. Settings have been read by now.
-pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn run(command: &CheckCommand, settings: &Settings) -> anyhow::Result<()> {
     let status = Status::default();
     let runtime = Runtime::new(settings.transforms.runtime())?;
     let modules = load_transforms(&settings.transforms, &runtime, &status).await?;
@@ -39,5 +64,40 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
         bail!("{broken} projects do not build, or not to a transform: see above");
     }
     check_stateful(&modules)?;
+    if command.offline {
+        return Ok(());
+    }
+    let specs: Vec<&Spec> = modules.iter().map(|loaded| loaded.module.spec()).collect();
+    let findings = preflight(settings, &specs).await?;
+    findings.iter().for_each(|finding| println!("{finding}"));
+    let refused = findings.iter().filter(|finding| finding.severity == Severity::Refused).count();
+    if refused > 0 {
+        bail!("{refused} findings would make the star wrong: see above");
+    }
     Ok(())
+}
+
+/// What the first events and the connector say, the worst first.
+async fn preflight(settings: &Settings, specs: &[&Spec]) -> anyhow::Result<Vec<Finding>> {
+    let kafka = settings.kafka.clone();
+    let read = tokio::task::spawn_blocking(move || first_events(&kafka)).await?;
+    let events: Vec<ChangeBatch> = read.unwrap_or_else(|error| {
+        println!("source: its events were not looked at: {error}");
+        Vec::new()
+    });
+    let mut tables: Vec<String> = events.iter().map(|batch| batch.table().to_string()).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    if !tables.is_empty() {
+        println!("source: looked at the first events of {}", tables.join(", "));
+    }
+    let mut findings = judge_events(specs, &events);
+    let names = settings.kafka.topics.names().iter().map(String::as_str);
+    let topics: Vec<&str> = events.iter().map(|batch| &**batch.topic()).chain(names).collect();
+    for Connector { name, config } in connectors(&settings.connect, &topics).await? {
+        println!("connector {name}: looked at its settings");
+        findings.extend(judge_connector(&name, &config));
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(findings)
 }

@@ -3,17 +3,21 @@
 //! Owns the commands, their help and the exit codes. Does not own what they do:
 //! each calls the library and prints what came of it.
 
+mod audited;
 pub mod broker;
 mod build;
 pub mod capture;
 mod check;
+mod dead_letters;
 mod demo;
 mod dev;
+mod explain;
 pub mod lake;
 mod observed;
 mod run;
 pub mod setup;
 mod terminal;
+mod verify;
 mod world;
 
 use std::path::PathBuf;
@@ -50,9 +54,13 @@ Examples:
   dabi check                                  settings and transforms, before anything runs
   dabi run                                    Kafka → lake and star, until stopped
   dabi run --until-caught-up                  the same, up to the end of every partition
+  dabi verify                                 is the star what the lake says?
+  dabi explain f_order_lines 17,3             where a row comes from
+  dabi dead-letters list                      what could not be used, and why
   dabi lake files --table shop.orders         what DuckDB or Spark should read
 
-Exit codes: 0 done; 1 stopped by an error, which the last line explains; 2 wrong usage.";
+Exit codes: 0 done; 1 stopped by an error, which the last line explains; 2 wrong usage.
+Where a command has others, its own help says so.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -64,8 +72,14 @@ enum Command {
     Run(run::RunCommand),
     /// Build the source projects of the transforms' folder
     Build(build::BuildCommand),
-    /// Check settings and transforms, and say how each would run
-    Check,
+    /// Check settings, transforms and the source, and say how each would run
+    Check(check::CheckCommand),
+    /// Compare the star with what its transforms make of the lake
+    Verify(verify::VerifyCommand),
+    /// Show where a star row comes from, and what it was before
+    Explain(explain::ExplainCommand),
+    /// Look at dead letters, and try them again
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Look into the lake
     Lake(lake::LakeCommand),
     /// Record topics to files and play them back
@@ -91,12 +105,12 @@ pub fn main() -> ExitCode {
     // poll, a compile) must not keep it.
     runtime.shutdown_timeout(THREADS_GRACE);
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => fail(&error),
     }
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = || settings(cli.config.as_deref());
     match cli.command {
         Command::Demo(command) => demo::run(command).await,
@@ -105,12 +119,16 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Build(command) => {
             build::run(command, config::transforms(cli.config.as_deref(), std::env::vars())?).await
         }
-        Command::Check => check::run(&settings()?).await,
+        Command::Check(command) => check::run(&command, &settings()?).await,
+        Command::Explain(command) => explain::run(command, &settings()?).await,
+        Command::DeadLetters(command) => dead_letters::run(command, &settings()?).await,
         Command::Lake(command) => lake::run(command, &settings()?.lake).await,
         Command::Capture(command) => tokio::task::spawn_blocking(|| capture::run(command)).await?,
         Command::Broker(command) => broker::run(command).await,
         Command::Setup(command) => setup::run(command).await,
-    }
+        Command::Verify(command) => return Ok(verify::run(command, settings).await),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn settings(path: Option<&std::path::Path>) -> anyhow::Result<Settings> {

@@ -78,7 +78,8 @@ impl Observed {
             warehouse: pipeline.warehouse(),
         };
         let (overview, sampler) = sampler.spawn(stop.clone());
-        let served = Served { metrics, status, overview: overview.clone() };
+        let retrier = pipeline.retrier();
+        let served = Served { metrics, status, overview: overview.clone(), retrier };
         let server = tokio::spawn(web::serve(listener, served, stop.clone()));
         Self { overview, stop, sampler, server }
     }

@@ -1,7 +1,8 @@
 //! Dead letters as a table of the lake: `_dabi/dead_letters/date=…/….parquet`.
 //!
-//! Owns its columns. A letter keeps the record's bytes, so nothing is lost and
-//! it can be tried again.
+//! Owns its columns. A letter of a record that nobody could read keeps its bytes,
+//! so nothing is lost and it can be tried again; one of a transform names the
+//! transform, and the row is in the lake anyway.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use arrow::array::{
     ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
 };
 use bytes::Bytes;
-use dabi_core::dead_letter::DeadLetter;
+use dabi_core::dead_letter::{DeadLetter, Refuser};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -50,7 +51,12 @@ fn encode(letters: &[DeadLetter]) -> Result<Bytes, ParquetError> {
     let bytes =
         |of: fn(&DeadLetter) -> Option<&[u8]>| Arc::new(BinaryArray::from_iter(letters.iter().map(of)));
     let times: TimestampMillisecondArray = letters.iter().map(|l| l.timestamp_ms).collect();
-    let columns: [(&str, ArrayRef, bool); 9] = [
+    let refuser = |of: fn(&Refuser) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter(letters.iter().map(|letter| letter.refuser.as_ref().map(of))))
+    };
+    let columns: [(&str, ArrayRef, bool); 11] = [
+        ("transform", refuser(|refuser| &refuser.transform), true),
+        ("module", refuser(|refuser| &refuser.module), true),
         ("topic", text(|l| &l.topic), false),
         ("partition", Arc::new(Int32Array::from_iter_values(letters.iter().map(|l| l.partition))), false),
         ("offset", Arc::new(Int64Array::from_iter_values(letters.iter().map(|l| l.offset.0))), false),

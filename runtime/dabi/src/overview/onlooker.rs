@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::snapshot::{DeadLetters, RowCount};
 use crate::pipeline::{Status, now_ms};
 use crate::telemetry::{Metrics, TableLabel};
-use crate::warehouse::{Warehouse, WarehouseError};
+use crate::warehouse::{LetterFilter, Warehouse, WarehouseError};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A question is not asked more often than this.
@@ -111,7 +111,7 @@ async fn ask<T>(written: u64, question: impl Future<Output = T>) -> (Asked, T) {
 async fn dead_letters(warehouse: &Warehouse) -> Result<DeadLetters, WarehouseError> {
     Ok(DeadLetters {
         stored: Some(warehouse.count_dead_letters(PATIENCE).await?),
-        latest: warehouse.latest_dead_letters(LETTERS_SHOWN, PATIENCE).await?,
+        latest: warehouse.latest_dead_letters(&LetterFilter::default(), LETTERS_SHOWN, PATIENCE).await?,
     })
 }
 

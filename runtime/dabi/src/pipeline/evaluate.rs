@@ -23,6 +23,7 @@ use dabi_core::star::TargetTable;
 use dabi_core::version::Version;
 use rayon::prelude::*;
 
+use super::open_letters::OpenLetters;
 use super::status::Status;
 use super::swap::Coverage;
 use super::transforms::{self, FIRST_GENERATION};
@@ -50,6 +51,8 @@ pub(super) struct LiveTransform {
     pub(super) holds_truncates_again: bool,
     /// Has any event gone through it?
     pub(super) is_tried: bool,
+    /// Source rows that it could not use.
+    pub(super) letters: OpenLetters,
     metrics: Metrics,
 }
 
@@ -62,6 +65,8 @@ pub(super) struct Output {
     pub(super) truncates: Vec<Truncate>,
     /// Events that were set aside.
     pub(super) failures: Vec<Failure>,
+    /// Keys whose dead letter is no more.
+    pub(super) repaired: Vec<String>,
 }
 
 /// An event that a transform could not use.
@@ -69,6 +74,8 @@ pub(super) struct Output {
 pub struct Failure {
     /// The event, as a batch of one row.
     pub(super) event: ChangeBatch,
+    /// The source row's key, for people to read; `None` where it cannot be told.
+    pub(super) key: Option<String>,
     /// Where it failed.
     pub(super) stage: Stage,
     /// Short and stable.
@@ -168,6 +175,7 @@ impl LiveTransform {
             coverage: Coverage::Whole,
             holds_truncates_again: false,
             is_tried: false,
+            letters: OpenLetters::default(),
             metrics,
         }
     }
@@ -223,7 +231,10 @@ impl LiveTransform {
         });
         let parts: Result<Vec<Part>, CallError> = parts.collect();
         match parts {
-            Ok(parts) => parts.into_iter().for_each(|part| output.add(part)),
+            Ok(parts) => {
+                parts.into_iter().for_each(|part| output.add(part));
+                output.repaired = self.letters.learn(&calls, &verdicts, &output.failures, &output.truncates);
+            }
             Err(CallError::Stopped(stopped)) => self.stopped = Some(stopped.reason),
             Err(CallError::Rows(source)) => return Err(self.rows_error(source)),
         }
@@ -429,7 +440,9 @@ fn split(batch: &ChangeBatch) -> impl Iterator<Item = ChangeBatch> + '_ {
 }
 
 fn failure(batch: &ChangeBatch, row: u32, stage: Stage, code: &str, message: String) -> Failure {
-    Failure { event: batch.slice(row as usize, 1), stage, code: code.to_owned(), message }
+    let event = batch.slice(row as usize, 1);
+    let key = event.shown_keys().pop().flatten();
+    Failure { event, key, stage, code: code.to_owned(), message }
 }
 
 /// A call has at most [`CALL_ROWS_MAX`] rows.

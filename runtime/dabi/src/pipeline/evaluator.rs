@@ -118,10 +118,13 @@ impl StarEpoch {
             topic: letter.topic,
             partition: letter.partition,
             offset: letter.offset.0,
-            stage: letter.stage.as_str(),
+            stage: letter.stage,
             code: letter.code,
             message: letter.message,
-            row: String::new(),
+            row: letter.row,
+            // The engine clears its letters itself.
+            lsn: None,
+            ts_us: None,
             transform: letter.transform,
         }));
         self.cleared.extend(outbox.cleared);
@@ -145,6 +148,8 @@ pub(super) struct Evaluator {
     pub(super) position: Position,
     /// The last epoch that was evaluated.
     pub(super) last: Epoch,
+    /// Events that are evaluated once more.
+    pub(super) retried: Vec<ChangeBatch>,
     /// Of the newest events.
     pub(super) samples: Samples,
     /// Shown to whoever asks.
@@ -162,6 +167,7 @@ impl Evaluator {
             start: Position::default(),
             position: Position::default(),
             last: Epoch(0),
+            retried: Vec::new(),
             samples: Samples::default(),
             status,
         }
@@ -183,7 +189,9 @@ impl Evaluator {
             .collect();
         self.position.merge(&epoch.position);
         self.last = self.last.next();
-        let mut star = self.evaluate_batches(&batches, self.last)?;
+        // Before the new ones, which may decide their keys.
+        let retried = std::mem::take(&mut self.retried);
+        let mut star = self.evaluate_batches(&[retried, batches.clone()].concat(), self.last)?;
         self.evaluate_stateful(&mut star, &all, &epoch.position)?;
         for batch in &batches {
             self.samples.offer(batch, epoch.closed_at);
@@ -217,8 +225,8 @@ impl Evaluator {
         number: Epoch,
     ) -> Result<StarEpoch, EvaluateError> {
         let version = Version::new(self.term, number);
-        let (mut inserts, mut truncates, mut dead_letters, mut rows) =
-            (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut inserts, mut truncates, mut dead_letters, mut cleared, mut rows) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
         for transform in self.transforms.iter_mut().filter(|transform| transform.stopped.is_none()) {
             let own: Vec<ChangeBatch> =
                 batches.iter().filter(|batch| *batch.table() == transform.spec().source).cloned().collect();
@@ -241,7 +249,7 @@ impl Evaluator {
                 transform.tell_stopped(reason, &self.status);
                 continue;
             }
-            let Output { rows: by_target, truncates: fresh, failures: failed } = output;
+            let Output { rows: by_target, truncates: fresh, failures: failed, repaired } = output;
             for (table, batches) in transform.tables.iter().zip(by_target) {
                 truncates.extend(fresh.iter().map(|truncate| (table.clone(), *truncate)));
                 if !batches.is_empty() {
@@ -250,8 +258,17 @@ impl Evaluator {
                 }
             }
             dead_letters.extend(failed.iter().map(|failure| dead_letter(transform, failure)));
+            let name = &transform.spec().name;
+            cleared.extend(repaired.into_iter().map(|key| ClearedLetter { transform: name.clone(), key }));
         }
-        Ok(StarEpoch { inserts, truncates, dead_letters, rows, ..StarEpoch::new(self.record(number)) })
+        Ok(StarEpoch {
+            inserts,
+            truncates,
+            dead_letters,
+            cleared,
+            rows,
+            ..StarEpoch::new(self.record(number))
+        })
     }
 
     /// Evaluates a page of the lake through the transforms that need no row state.
@@ -274,7 +291,8 @@ impl Evaluator {
         position: &Position,
     ) -> Result<StarEpoch, PipelineError> {
         self.last = self.last.next();
-        let mut star = self.evaluate_batches(&[], self.last)?;
+        let retried = std::mem::take(&mut self.retried);
+        let mut star = self.evaluate_batches(&retried, self.last)?;
         self.evaluate_stateful(&mut star, batches, position)?;
         Ok(star)
     }
@@ -289,7 +307,7 @@ impl Evaluator {
 
     /// Is there work that an epoch without events would take up?
     pub(super) fn has_work(&self) -> bool {
-        self.stateful.as_ref().is_some_and(|stateful| stateful.engine.has_work())
+        !self.retried.is_empty() || self.stateful.as_ref().is_some_and(|stateful| stateful.engine.has_work())
     }
 
     fn evaluate_stateful(
@@ -357,6 +375,7 @@ impl Evaluator {
             truncates: running
                 .map(|t| (t.spec().source.to_string(), t.truncates.clone()))
                 .collect::<BTreeMap<_, _>>(),
+            open_work: self.stateful.iter().flat_map(Stateful::open_work).collect(),
         }
     }
 }
@@ -364,28 +383,21 @@ impl Evaluator {
 fn dead_letter(transform: &LiveTransform, failure: &Failure) -> DeadLetterRow {
     let (event, spec) = (&failure.event, transform.spec());
     tracing::debug!(transform = spec.name, code = failure.code, failure.message, "dead letter");
+    let at = Truncate::at(event, 0);
     DeadLetterRow {
         transform: spec.name.clone(),
         module: transform.module().hash().to_string(),
         source: spec.source.to_string(),
         topic: event.topic().to_string(),
-        key: String::new(),
+        key: failure.key.clone().unwrap_or_default(),
         partition: event.partition(),
         offset: event.span().from.0,
-        stage: failure.stage.as_str(),
+        stage: failure.stage,
         code: failure.code.clone(),
         message: failure.message.clone(),
-        row: as_json(event),
-    }
-}
-
-/// The event as one line of JSON, for people to look at.
-fn as_json(event: &ChangeBatch) -> String {
-    let mut line = Vec::new();
-    let written = arrow::json::LineDelimitedWriter::new(&mut line).write(event.record_batch());
-    match written {
-        Ok(()) => String::from_utf8_lossy(&line).trim_end().to_owned(),
-        Err(error) => format!("not shown: {error}"),
+        row: event.row_json(0).to_string(),
+        lsn: at.lsn,
+        ts_us: at.ts_us,
     }
 }
 

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::evaluate::LiveTransform;
 use super::evaluator::Evaluator;
 use super::replay::Pages;
+use super::retry::Retrier;
 use super::star_lane;
 use super::status::Status;
 use super::swap::{Change, Switched};
@@ -50,6 +51,12 @@ pub(super) struct Filler {
 }
 
 impl Filler {
+    /// What tries dead letters again in the same pipeline.
+    pub(super) fn retrier(&self) -> Retrier {
+        let Self { lake, warehouse, changes, .. } = self.clone();
+        Retrier { lake, warehouse, changes }
+    }
+
     /// Fills the tables of `transform` with the rows from before the switch,
     /// until `cancel`. `number` is known to no other fill of this run.
     pub(super) async fn fill(
@@ -75,7 +82,8 @@ impl Filler {
                 None => {
                     tracing::info!("filled {views} with {rows} older events from the lake");
                     self.status.transform(&entry, |report| report.note = None);
-                    Change::Filled { entry, module, truncates: transform.truncates }
+                    let LiveTransform { truncates, letters, .. } = transform;
+                    Change::Filled { entry, module, truncates, letters }
                 }
             },
             Err(error) => {
@@ -109,7 +117,8 @@ impl Filler {
             && evaluator.transforms.iter().all(|transform| transform.stopped.is_none())
             && let Some(page) = pages.next().await?
         {
-            let page = below(&page, &switched.position);
+            let page: Vec<ChangeBatch> =
+                page.iter().filter_map(|batch| batch.done_at(&switched.position)).collect();
             rows += page.iter().map(ChangeBatch::num_rows).sum::<usize>();
             let epoch = switched.epoch;
             let star;
@@ -128,7 +137,7 @@ impl Filler {
 
     /// Waits until the lake has every event below `position`, and the star
     /// every row of the epochs before the switch.
-    async fn until_stored(&self, position: &Position, cancel: &CancellationToken) {
+    pub(super) async fn until_stored(&self, position: &Position, cancel: &CancellationToken) {
         loop {
             let (lake, star) = self.status.positions();
             if lake.covers(position) && star.covers(position) || cancel.is_cancelled() {
@@ -137,9 +146,4 @@ impl Filler {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
-}
-
-fn below(page: &[ChangeBatch], position: &Position) -> Vec<ChangeBatch> {
-    let below = |batch: &ChangeBatch| batch.below(position.get(batch.topic(), batch.partition())?);
-    page.iter().filter_map(below).collect()
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use dabi_core::dead_letter::DeadLetter;
 use dabi_core::position::Position;
 use dabi_core::version::Epoch;
 use futures::FutureExt;
@@ -39,27 +40,30 @@ pub(super) struct LakeLane {
 type Commit = BoxFuture<'static, Result<Committer, LakeError>>;
 
 impl LakeLane {
-    /// Takes every epoch that arrives and commits when due, until the sender is
-    /// gone; then commits what is left.
+    /// Takes every epoch, and every letter of a transform, that arrives and commits
+    /// when due, until both senders are gone; then commits what is left.
     ///
     /// # Errors
     /// If the lake halts: another owner took over, or the store refuses for good.
     pub(super) async fn run(
         self,
         mut epochs: mpsc::UnboundedReceiver<Arc<SealedEpoch>>,
+        mut letters: mpsc::Receiver<Vec<DeadLetter>>,
     ) -> Result<(), PipelineError> {
         let Self { mut encoder, committer, start, status, metrics } = self;
         let start = Arc::new(start);
         let mut idle = Some(committer);
         let mut under_way: Option<Commit> = None;
         let mut last = Epoch(0);
-        loop {
+        let (mut has_epochs, mut has_letters) = (true, true);
+        while has_epochs || has_letters {
             if encoder.due(Instant::now())
                 && let Some(committer) = idle.take()
             {
                 (encoder, under_way) = seal(encoder, committer, last, &metrics, &status).await?;
             }
             let wake = encoder.due_at().filter(|_| idle.is_some());
+            let takes_more = idle.is_some() || !encoder.due(Instant::now());
             tokio::select! {
                 biased;
                 committed = async { under_way.as_mut().expect("guarded").await }, if under_way.is_some() => {
@@ -70,11 +74,17 @@ impl LakeLane {
                 // Encoded bytes are bounded: while a commit is under way, at
                 // most as much again is encoded; then epochs wait, and memory
                 // for new ones runs out.
-                epoch = epochs.recv(), if idle.is_some() || !encoder.due(Instant::now()) => {
-                    let Some(epoch) = epoch else { break };
-                    last = epoch.number;
-                    encoder = append(encoder, epoch, Arc::clone(&start), metrics.clone()).await?;
-                }
+                epoch = epochs.recv(), if has_epochs && takes_more => match epoch {
+                    None => has_epochs = false,
+                    Some(epoch) => {
+                        last = epoch.number;
+                        encoder = append(encoder, epoch, Arc::clone(&start), metrics.clone()).await?;
+                    }
+                },
+                raised = letters.recv(), if has_letters && takes_more => match raised {
+                    None => has_letters = false,
+                    Some(raised) => encoder.append_dead_letters(raised, Instant::now()),
+                },
                 () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
             }
             metrics.lake_pending_bytes.set(i64::try_from(encoder.pending_bytes()).unwrap_or(i64::MAX));

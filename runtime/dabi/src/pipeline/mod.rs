@@ -21,9 +21,11 @@ mod fill;
 mod ingest;
 mod lake_lane;
 mod limits;
+mod open_letters;
 mod rebuild;
 mod reload;
 mod replay;
+mod retry;
 mod samples;
 mod star_lane;
 mod start;
@@ -42,7 +44,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
 pub use self::rebuild::check_stateful;
+pub use self::retry::{Retried, Retrier};
 pub use self::stateful::StatefulError;
+pub(crate) use self::stateful::call as call_module;
 pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState, now_ms};
 pub use self::transforms::{Loaded, load_transforms};
 use crate::config::Settings;
@@ -103,6 +107,7 @@ pub struct Pipeline {
     finish: CancellationToken,
     stop: CancellationToken,
     warehouse: watch::Sender<Option<Warehouse>>,
+    retrier: watch::Sender<Option<Retrier>>,
 }
 
 impl Pipeline {
@@ -116,13 +121,20 @@ impl Pipeline {
         finish: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
-        Self { settings, metrics, status, finish, stop, warehouse: watch::Sender::new(None) }
+        let (warehouse, retrier) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { settings, metrics, status, finish, stop, warehouse, retrier }
     }
 
     /// The warehouse, while there is a connection to it: for whoever looks on.
     #[must_use]
     pub fn warehouse(&self) -> watch::Receiver<Option<Warehouse>> {
         self.warehouse.subscribe()
+    }
+
+    /// What retries dead letters, while events flow.
+    #[must_use]
+    pub fn retrier(&self) -> watch::Receiver<Option<Retrier>> {
+        self.retrier.subscribe()
     }
 
     /// Runs until stopped, caught up (where asked for) or broken.
@@ -144,6 +156,7 @@ impl Pipeline {
         };
         self.status.phase("running");
         let ended = self.watch(&mut started.tasks, &abort).await;
+        self.retrier.send_replace(None);
         self.warehouse.send_replace(None);
         // Kept until here: the embedded engine serves the last inserts.
         started.warehouse.close().await;

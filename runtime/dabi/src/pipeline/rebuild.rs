@@ -17,6 +17,7 @@ use dabi_core::position::Position;
 use dabi_core::resume;
 use dabi_core::star::TargetTable;
 use dabi_core::table::SourceTable;
+use dabi_core::version::Version;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluator::{Evaluator, StarEpoch};
@@ -189,6 +190,7 @@ impl BringUp<'_> {
         } else {
             self.warehouse.ensure_tables(&tables, self.stop).await?;
         }
+        let before = evaluator.last;
         if !self.lake_position.is_empty() {
             tracing::info!("building row state of {} tables from the lake: {reason}", sources.len());
         }
@@ -205,6 +207,10 @@ impl BringUp<'_> {
             evaluator = self.work(evaluator, Vec::new(), Position::default()).await?;
         }
         self.warehouse.ensure_targets(&tables, self.stop).await?;
+        // The store of the letters before was another one.
+        let names: Vec<&str> = loaded.iter().map(|one| one.module.spec().name.as_str()).collect();
+        let first = Version::new(evaluator.term, before.next());
+        self.warehouse.clear_older_letters(&names, first, self.stop).await?;
         let kept: BTreeSet<String> = tables.iter().map(TargetTable::physical_name).collect();
         for table in generations.tables.iter().filter(|table| !kept.contains(*table)) {
             self.warehouse.drop_generation(table, self.stop).await?;

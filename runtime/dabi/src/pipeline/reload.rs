@@ -61,6 +61,7 @@ struct Known {
     fill: Option<Fill>,
 }
 
+/// What goes on beside the live events after a switch.
 struct Fill {
     cancel: CancellationToken,
     task: JoinHandle<()>,
@@ -288,10 +289,37 @@ impl Run {
         let took = noticed.elapsed();
         known.module = Some(module.clone());
         self.reload.tell(entry, &module, &switched, took, build);
-        if switched.coverage == Coverage::Filling {
-            self.fill(entry, &module, switched);
+        match switched.coverage {
+            Coverage::Filling => self.fill(entry, &module, switched),
+            Coverage::Later => self.retry_letters(entry, &module, switched),
+            Coverage::Whole | Coverage::Reevaluating => {}
         }
         Ok(())
+    }
+
+    /// What the module before could not use may be of use to this one.
+    fn retry_letters(&mut self, entry: &str, module: &Module, switched: Switched) {
+        let (filler, cancel, name) =
+            (self.reload.filler.clone(), CancellationToken::new(), module.spec().name.clone());
+        let cancelled = cancel.clone();
+        let retry = async move {
+            filler.until_stored(&switched.position, &cancelled).await;
+            match filler.retrier().retry(Some(&name)).await {
+                Ok(retried) => {
+                    let rows: u64 = retried.values().map(|of| of.retrying).sum();
+                    tracing::info!(transform = name, rows, "dead letters are tried again");
+                }
+                Err(error) => tracing::warn!(
+                    transform = name,
+                    "dead letters could not be tried again: {error}; `dabi dead-letters retry` does that"
+                ),
+            }
+        };
+        let stopped = cancel.clone();
+        let task = tokio::spawn(async move {
+            tokio::select! { () = retry => {}, () = stopped.cancelled() => {} }
+        });
+        self.known.entry(entry.to_owned()).or_default().fill = Some(Fill { cancel, task });
     }
 
     fn fill(&mut self, entry: &str, module: &Module, switched: Switched) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
+use dabi_core::dead_letter::DeadLetter;
 use dabi_core::position::Position;
 use dabi_core::version::Version;
 use futures::future::try_join_all;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::epoch::SealedEpoch;
 use super::evaluator::{Evaluator, EventTimes, Insert, StarEpoch};
-use super::status::Status;
+use super::status::{Status, now_ms};
 use super::swap::Change;
 use super::{PipelineError, on_cpu};
 use crate::telemetry::{KindLabel, Metrics, Stage, TableLabel};
@@ -78,22 +79,26 @@ pub(super) async fn evaluate(
 }
 
 /// Stores the rows of every epoch that arrives, then its position, until the
-/// sender is gone.
+/// sender is gone. Dead letters go to the lake, too, with its next commit; what a
+/// crash keeps from it is in the warehouse.
 ///
 /// # Errors
 /// If ClickHouse refuses for good.
 pub(super) async fn publish(
     warehouse: Warehouse,
     mut epochs: mpsc::Receiver<StarEpoch>,
+    letters: mpsc::Sender<Vec<DeadLetter>>,
     status: Status,
     metrics: Metrics,
     abort: CancellationToken,
 ) -> Result<(), PipelineError> {
     let mut recorded_at: Option<Instant> = None;
     let mut unrecorded: Option<EpochRecord> = None;
+    let mut open_work = Vec::new();
     while let Some(epoch) = epochs.recv().await {
         let idle = epoch.rows == 0
             && epoch.truncates.is_empty()
+            && epoch.record.open_work == open_work
             && recorded_at.is_some_and(|at| at.elapsed() < IDLE_RECORD_INTERVAL);
         if idle {
             // Nothing of it is to be stored, so all of it is visible: to read
@@ -114,9 +119,15 @@ pub(super) async fn publish(
             recorded_ms = ms(stored.elapsed()),
             "epoch is visible"
         );
+        if !epoch.dead_letters.is_empty() {
+            let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+            // The lake's lane is gone only if it has failed, which says why.
+            let _ = letters.send(epoch.dead_letters.iter().map(|row| row.for_lake(now)).collect()).await;
+        }
         if let Some(stored) = &epoch.stored {
             stored.up_to(epoch.number);
         }
+        open_work = epoch.record.open_work;
         (recorded_at, unrecorded) = (Some(Instant::now()), None);
         status.star(&epoch.position);
     }
@@ -148,12 +159,9 @@ pub(super) async fn store(
         warehouse.insert(&insert.table, rows, &token, abort).await
     });
     try_join_all(inserts).await?;
-    for letter in &epoch.cleared {
-        warehouse.clear_dead_letter(&letter.transform, &letter.key, abort).await?;
-    }
-    if !epoch.dead_letters.is_empty() {
+    if !epoch.dead_letters.is_empty() || !epoch.cleared.is_empty() {
         let token = format!("dead-letters-{}{}", version.0, epoch.part);
-        warehouse.insert_dead_letters(&epoch.dead_letters, &token, abort).await?;
+        warehouse.insert_dead_letters(&epoch.dead_letters, &epoch.cleared, version, &token, abort).await?;
     }
     count(epoch, metrics);
     Ok(())
@@ -170,7 +178,7 @@ fn count(epoch: &StarEpoch, metrics: &Metrics) {
         metrics.star_rows.get_or_create(&TableLabel { table: insert.target.clone() }).inc_by(rows as u64);
     }
     for letter in &epoch.dead_letters {
-        let kind = format!("{}/{}", letter.stage, letter.code);
+        let kind = format!("{}/{}", letter.stage.as_str(), letter.code);
         metrics.dead_letters.get_or_create(&KindLabel { kind }).inc();
     }
     metrics.totals.dead_letters.inc_by(epoch.dead_letters.len() as u64);

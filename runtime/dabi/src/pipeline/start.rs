@@ -23,6 +23,7 @@ use super::lake_lane::LakeLane;
 use super::rebuild;
 use super::reload::Reload as ReloadTask;
 use super::replay::Pages;
+use super::retry::Retrier;
 use super::star_lane;
 use super::transforms::{Loaded, load_transforms};
 use super::{Pipeline, PipelineError, now_ms};
@@ -31,6 +32,9 @@ use crate::source::Source;
 use crate::transform::{Reload, Runtime, TransformSettings};
 use crate::warehouse::{EpochRecord, Warehouse};
 use crate::watch::Watcher;
+
+/// Epochs whose dead letters may wait for the lake's lane.
+const LETTER_EPOCHS_MAX: usize = 64;
 
 /// A pipeline that runs.
 pub(super) struct Started {
@@ -57,12 +61,14 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let (stateful, stateless): (Vec<&Loaded>, Vec<&Loaded>) =
         loaded.iter().partition(|loaded| loaded.needs_row_state());
     let stateful: Vec<Loaded> = stateful.into_iter().cloned().collect();
-    let transforms: Vec<LiveTransform> = stateless.into_iter().map(live).collect();
+    let mut transforms: Vec<LiveTransform> = stateless.into_iter().map(live).collect();
     for Loaded { entry, module } in &loaded {
         status.transform(entry, |report| report.live(module, now_ms()));
     }
-    for transform in &transforms {
+    for transform in &mut transforms {
         warehouse.ensure_targets(&transform.tables, &pipeline.stop).await?;
+        let letters = warehouse.open_letters(&transform.spec().name, &pipeline.stop).await?;
+        transform.letters = letters.into_iter().collect();
     }
     let author = lake.claim_term(&settings.pipeline, &writer_id()).await?;
     let term = author.term;
@@ -102,6 +108,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let (star, star_epochs) = mpsc::channel(1);
     let (rows, star_rows) = mpsc::channel(1);
     let (lake_epochs, to_lake) = mpsc::unbounded_channel();
+    let (letters, lake_letters) = mpsc::channel(LETTER_EPOCHS_MAX);
     let ingest = Ingest {
         source,
         lanes: Lanes {
@@ -127,6 +134,8 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         metrics: metrics.clone(),
     };
     let (changes, to_star) = mpsc::channel(1);
+    let retrier = Retrier { lake: lake.clone(), warehouse: warehouse.clone(), changes: changes.clone() };
+    pipeline.retrier.send_replace(Some(retrier));
     let mut tasks = JoinSet::new();
     if let Some(watcher) = watcher {
         let filler = Filler {
@@ -156,9 +165,9 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         });
     }
     tasks.spawn(on_thread("ingest", move || Ok(ingest.run()?)));
-    tasks.spawn(lake_lane.run(to_lake));
+    tasks.spawn(lake_lane.run(to_lake, lake_letters));
     tasks.spawn(star_lane::evaluate(evaluator, star_epochs, to_star, rows, pipeline.stop.clone()));
-    tasks.spawn(star_lane::publish(warehouse.clone(), star_rows, status, metrics, abort.clone()));
+    tasks.spawn(star_lane::publish(warehouse.clone(), star_rows, letters, status, metrics, abort.clone()));
     Ok(Started { tasks, warehouse })
 }
 

@@ -201,6 +201,14 @@ impl Stateful {
         }
     }
 
+    /// What is not done, for people to read.
+    pub(super) fn open_work(&self) -> Vec<String> {
+        let progress = self.engine.progress();
+        let sweeps = progress.sweeps.into_iter().map(|(what, done)| format!("{what} ({done} rows done)"));
+        let jobs = (progress.jobs > 0).then(|| format!("dependents of {} changed rows", progress.jobs));
+        jobs.into_iter().chain(sweeps).collect()
+    }
+
     /// SHA-256 of the module of a transform.
     pub(super) fn module_of(&self, transform: &str) -> String {
         let member = self.members.iter().find(|member| member.module().spec().name == transform);
@@ -236,37 +244,44 @@ struct Run<'a> {
 
 impl Transforms for Run<'_> {
     fn apply(&self, transform: usize, rows: usize, columns: &[ArrayRef]) -> Result<Applied, String> {
-        let workers = &self.members[transform].workers;
-        let budget = PoisonBudget::new(workers.module());
-        let whole = InputBatch { rows, columns: columns.to_vec() };
-        let parts: Vec<usize> = (0..rows).step_by(CALL_ROWS_MAX).collect();
-        let parts: Result<Vec<Applied>, String> = parts
-            .into_par_iter()
-            .map(|from| {
-                let part = whole.slice(from, CALL_ROWS_MAX.min(rows - from));
-                let offset = u32::try_from(from).expect("the rows of a page");
-                let applied = workers.apply_isolating(&part, &budget).map_err(|stopped| stopped.reason)?;
-                let row = |row: &u32| row + offset;
-                let outputs = applied.outputs.into_iter().map(|output| AppliedRows {
-                    target: output.target,
-                    origin: output.origin.iter().map(row).collect(),
-                    columns: output.columns,
-                });
-                let errors = applied.errors.into_iter().map(|error| AppliedError {
-                    row: row(&error.row),
-                    code: error.code,
-                    message: error.message,
-                });
-                Ok(Applied { outputs: outputs.collect(), errors: errors.collect() })
-            })
-            .collect();
-        let mut all = Applied::default();
-        for part in parts? {
-            all.outputs.extend(part.outputs);
-            all.errors.extend(part.errors);
-        }
-        Ok(all)
+        call(&self.members[transform].workers, rows, columns)
     }
+}
+
+/// Applies a module to `rows` source rows, on all cores.
+///
+/// # Errors
+/// Why the transform cannot go on.
+pub(crate) fn call(workers: &Workers, rows: usize, columns: &[ArrayRef]) -> Result<Applied, String> {
+    let budget = PoisonBudget::new(workers.module());
+    let whole = InputBatch { rows, columns: columns.to_vec() };
+    let parts: Vec<usize> = (0..rows).step_by(CALL_ROWS_MAX).collect();
+    let parts: Result<Vec<Applied>, String> = parts
+        .into_par_iter()
+        .map(|from| {
+            let part = whole.slice(from, CALL_ROWS_MAX.min(rows - from));
+            let offset = u32::try_from(from).expect("the rows of a page");
+            let applied = workers.apply_isolating(&part, &budget).map_err(|stopped| stopped.reason)?;
+            let row = |row: &u32| row + offset;
+            let outputs = applied.outputs.into_iter().map(|output| AppliedRows {
+                target: output.target,
+                origin: output.origin.iter().map(row).collect(),
+                columns: output.columns,
+            });
+            let errors = applied.errors.into_iter().map(|error| AppliedError {
+                row: row(&error.row),
+                code: error.code,
+                message: error.message,
+            });
+            Ok(Applied { outputs: outputs.collect(), errors: errors.collect() })
+        })
+        .collect();
+    let mut all = Applied::default();
+    for part in parts? {
+        all.outputs.extend(part.outputs);
+        all.errors.extend(part.errors);
+    }
+    Ok(all)
 }
 
 /// Why the stateful transforms cannot go on.

@@ -9,6 +9,7 @@
 //! only once every row of its tables is its own, so that otherwise the next
 //! start replays the lake through it.
 
+use dabi_core::change::ChangeBatch;
 use dabi_core::engine::Truncates;
 use dabi_core::position::Position;
 use dabi_core::star::TargetTable;
@@ -17,6 +18,8 @@ use tokio::sync::oneshot;
 
 use super::evaluate::LiveTransform;
 use super::evaluator::Evaluator;
+use super::open_letters::OpenLetters;
+use super::retry::Taken;
 use super::stateful::Unfit;
 use super::status::now_ms;
 use crate::transform::{Module, ModuleHash};
@@ -55,7 +58,12 @@ pub(super) enum Change {
         module: ModuleHash,
         /// Those of the events before the switch.
         truncates: Truncates,
+        /// Likewise.
+        letters: OpenLetters,
     },
+    /// The source rows that have a dead letter of this transform are evaluated
+    /// again; one without row state is given their events.
+    RetryLetters { transform: String, events: Vec<ChangeBatch>, taken: oneshot::Sender<Taken> },
     /// It cannot make the rows from before the switch.
     Broken { entry: String, module: ModuleHash, reason: String },
 }
@@ -88,11 +96,16 @@ impl Evaluator {
                 let _ = switched.send(done);
             }
             Change::Retire { entry } => self.transforms.retain(|transform| transform.entry != entry),
-            Change::Filled { entry, module, truncates } => {
+            Change::Filled { entry, module, truncates, letters } => {
                 let Some(transform) = self.live(&entry, module) else { return };
                 transform.truncates.merge(&truncates);
+                transform.letters.merge(letters);
                 transform.coverage = Coverage::Whole;
                 transform.holds_truncates_again = true;
+            }
+            Change::RetryLetters { transform, events, taken } => {
+                let done = self.retry_letters(&transform, &events);
+                let _ = taken.send(done);
             }
             Change::Broken { entry, module, reason } => {
                 if let Some(transform) = self.live(&entry, module) {
@@ -105,6 +118,23 @@ impl Evaluator {
     fn live(&mut self, entry: &str, module: ModuleHash) -> Option<&mut LiveTransform> {
         // It may have been replaced meanwhile.
         self.transforms.iter_mut().find(|live| live.entry == entry && live.module().hash() == module)
+    }
+
+    fn retry_letters(&mut self, name: &str, events: &[ChangeBatch]) -> Taken {
+        if let Some(live) = self.transforms.iter().find(|live| live.spec().name == name) {
+            if live.stopped.is_some() {
+                return Taken::NotRunning;
+            }
+            let open = live.letters.still_open(events);
+            if open.is_empty() {
+                return Taken::NeedsEvents(live.spec().source.clone());
+            }
+            let retrying = open.len() as u64;
+            self.retried.extend(open);
+            return Taken::Retrying(retrying);
+        }
+        let retrying = self.stateful.as_mut().and_then(|stateful| stateful.engine.retry_letters(name));
+        retrying.map_or(Taken::NotRunning, Taken::Retrying)
     }
 
     fn replace_stateful(
@@ -132,6 +162,7 @@ impl Evaluator {
             && old.spec().source == new.spec().source
         {
             new.truncates = old.truncates.clone();
+            new.letters = old.letters.clone();
             let has_older_rows =
                 new.tables.iter().all(|table| old.tables.iter().any(|o| o.view_name() == table.view_name()));
             if has_older_rows && old.stopped.is_none() && old.coverage != Coverage::Filling {

@@ -66,6 +66,30 @@ impl Warehouse {
         Ok(this)
     }
 
+    /// Connects for reading: nothing is created, and nothing is waited for.
+    ///
+    /// # Errors
+    /// If the settings name the embedded engine, which belongs to the process
+    /// that runs it.
+    pub fn open(settings: &WarehouseSettings) -> Result<Self, WarehouseError> {
+        if settings.is_embedded() {
+            return Err(WarehouseError::EmbeddedElsewhere);
+        }
+        let client = Client::default()
+            .with_product_info("dabi", env!("CARGO_PKG_VERSION"))
+            .with_compression(Compression::None)
+            .with_url(&settings.url)
+            .with_user(&settings.user)
+            .with_password(&settings.password);
+        Ok(Self {
+            client,
+            database: settings.database.clone(),
+            status: Status::default(),
+            pressure: Arc::default(),
+            engine: Arc::default(),
+        })
+    }
+
     /// Stops the embedded engine, if there is one.
     pub async fn close(&self) {
         if let Some(engine) = self.engine.lock().await.take() {

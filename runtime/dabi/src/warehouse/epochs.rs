@@ -25,6 +25,7 @@ struct EpochRow {
     position: String,
     modules: String,
     truncates: String,
+    open_work: Vec<String>,
 }
 
 impl Warehouse {
@@ -45,12 +46,14 @@ impl Warehouse {
             "position": json(serde_json::to_string(&record.position)),
             "modules": json(serde_json::to_string(&record.modules)),
             "truncates": json(serde_json::to_string(&record.truncates)),
+            "open_work": record.open_work,
         });
         let sql = format!(
-            "INSERT INTO {}.{EPOCHS} (pipeline, term, epoch, position, modules, truncates) FORMAT JSONEachRow",
+            "INSERT INTO {}.{EPOCHS} (pipeline, term, epoch, position, modules, truncates, open_work) \
+             FORMAT JSONEachRow",
             quote(&self.database)
         );
-        let token = format!("{}-{}", record.pipeline, Version::new(record.term, record.epoch).0);
+        let token = format!("{}-{}", record.pipeline, record.version().0);
         self.send(&sql, Bytes::from(row.to_string()), &token, "record an epoch", stop).await?;
         if record.epoch.0.is_multiple_of(EPOCHS_KEPT) {
             self.forget_epochs(record, stop).await?;
@@ -69,7 +72,7 @@ impl Warehouse {
     ) -> Result<Option<EpochRecord>, WarehouseError> {
         let doing = "tell the last epoch";
         let sql = format!(
-            "SELECT term, epoch, position, modules, truncates FROM {}.{EPOCHS} WHERE pipeline = {} \
+            "SELECT term, epoch, position, modules, truncates, open_work FROM {}.{EPOCHS} WHERE pipeline = {} \
              ORDER BY term DESC, epoch DESC LIMIT 1",
             quote(&self.database),
             super::literal(pipeline)
@@ -84,6 +87,7 @@ impl Warehouse {
             position: serde_json::from_str(&row.position).map_err(unreadable)?,
             modules: serde_json::from_str(&row.modules).map_err(unreadable)?,
             truncates: serde_json::from_str(&row.truncates).map_err(unreadable)?,
+            open_work: row.open_work,
         }))
     }
 

@@ -50,6 +50,20 @@ pub enum WarehouseError {
         /// Where it stumbled.
         source: serde_json::Error,
     },
+    /// Rows that cannot be read back.
+    #[error("read rows of {table} from ClickHouse: {source}")]
+    Rows {
+        /// The table.
+        table: String,
+        /// Arrow's words.
+        source: arrow::error::ArrowError,
+    },
+    /// The embedded engine lives in the process that runs the pipeline.
+    #[error(
+        "warehouse.url is \"embedded\", and that engine belongs to the dabi that runs it; give the address and \
+         password that it shows at its start as DABI_WAREHOUSE_URL and DABI_WAREHOUSE_PASSWORD"
+    )]
+    EmbeddedElsewhere,
     /// The embedded engine cannot be started.
     #[error("embedded ClickHouse: {0}")]
     Embedded(#[from] EmbeddedError),

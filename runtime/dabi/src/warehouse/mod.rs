@@ -15,14 +15,16 @@ mod error;
 mod insert;
 mod parts;
 mod retry;
+mod rows;
 mod settings;
 mod targets;
 
 pub use client::Warehouse;
 pub use dabi_core::resume::EpochRecord;
-pub use dead_letters::{DeadLetterRow, StoredDeadLetter};
+pub use dead_letters::{DeadLetterRow, LetterFilter, OpenLetter, StoredDeadLetter, WholeDeadLetter};
 pub use error::WarehouseError;
 pub use insert::EncodedRows;
+pub use rows::StoredRows;
 pub use settings::WarehouseSettings;
 pub use targets::Generations;
 

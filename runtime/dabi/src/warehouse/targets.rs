@@ -115,7 +115,7 @@ impl Warehouse {
     ) -> Result<(), WarehouseError> {
         let mut statements = Vec::new();
         for table in tables {
-            self.check_view_is_free(table, stop).await?;
+            self.check_view_is_free(table.view_name(), stop).await?;
             let name = table.physical_name();
             match self.existing_table(&name, stop).await? {
                 None => {
@@ -195,12 +195,11 @@ impl Warehouse {
 
     /// `CREATE OR REPLACE VIEW` would replace a table of that name, too, with
     /// all that is in it.
-    async fn check_view_is_free(
+    pub(super) async fn check_view_is_free(
         &self,
-        table: &TargetTable,
+        view: &str,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        let view = table.view_name();
         let sql = format!(
             "SELECT engine, as_select FROM system.tables WHERE database = {} AND name = {}",
             literal(&self.database),

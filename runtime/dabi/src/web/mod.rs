@@ -3,6 +3,7 @@
 //! Owns the routes and the page's files, which are part of the binary. Does not
 //! own what they show (`overview`, `telemetry`, `pipeline`).
 
+mod dead_letters;
 mod live;
 mod page;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -20,8 +21,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::dead_letters::RetryRequest;
 use crate::overview::Overview;
-use crate::pipeline::Status;
+use crate::pipeline::{Retrier, Status};
 use crate::telemetry::Metrics;
 
 /// Settings of `[web]`.
@@ -47,6 +49,8 @@ pub struct Served {
     pub status: Status,
     /// For the page.
     pub overview: watch::Receiver<Arc<Overview>>,
+    /// For retrying dead letters.
+    pub retrier: watch::Receiver<Option<Retrier>>,
 }
 
 #[derive(Clone)]
@@ -56,7 +60,7 @@ struct Shared {
 }
 
 /// Serves until `stop`: `/` (the page), `/api/overview` and `/api/events` (what
-/// it shows, once and live), `/metrics`, `/healthz` (the process runs) and
+/// it shows, once and live), `/api/dead-letters/retry` (POST), `/metrics`, `/healthz` (the process runs) and
 /// `/readyz` (events flow: 200, or 503 with what it waits for).
 ///
 /// # Errors
@@ -70,6 +74,7 @@ pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToke
         .route("/chart.js", get(page::chart))
         .route("/api/overview", get(live::overview))
         .route("/api/events", get(live::events))
+        .route("/api/dead-letters/retry", post(dead_letters::retry))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))

@@ -116,12 +116,12 @@ fn a_capture_becomes_lake_and_star_on_the_embedded_broker() {
     judge(variant, &dabi, &clickhouse);
 }
 
-fn capture(variant: &str) -> String {
+pub(crate) fn capture(variant: &str) -> String {
     folder(variant).to_str().expect("a path of text").to_owned()
 }
 
 /// A pipeline of its own database, lake and transforms.
-fn pipeline(variant: &str, brokers: &str, clickhouse: &ClickHouse, packages: &[&str]) -> Dabi {
+pub(crate) fn pipeline(variant: &str, brokers: &str, clickhouse: &ClickHouse, packages: &[&str]) -> Dabi {
     let dabi = Dabi::new(&format!(
         "pipeline = \"{variant}\"\n\
          [kafka]\nbrokers = \"{brokers}\"\ntopics = [\"^cdc_{variant}[.]\", \"^__debezium-heartbeat[.]cdc_{variant}$\"]\n\

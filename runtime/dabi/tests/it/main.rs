@@ -13,6 +13,7 @@ mod demo;
 mod deploy;
 mod dev;
 mod lake;
+mod operator;
 mod page;
 mod real_kafka;
 mod reload;

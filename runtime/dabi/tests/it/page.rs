@@ -54,6 +54,7 @@ impl Site {
             metrics: Metrics::new(),
             status: Status::default(),
             overview: self.overview.subscribe(),
+            retrier: tokio::sync::watch::Sender::new(None).subscribe(),
         };
         self.server = Some(self.runtime.spawn(serve(listener, served, self.stop.clone())));
     }
@@ -160,9 +161,10 @@ fn troubled() -> Overview {
     overview.transforms[2].state = TransformState::Stopped;
     overview.transforms[2].reason = Some("stopped: 101 poison rows in one epoch".to_owned());
     overview.run.dead_letters = 3;
-    let letter = |offset| StoredDeadLetter {
+    let letter = |offset: i64| StoredDeadLetter {
         recorded_ms: at_ms - 5000,
         transform: "f_orders".to_owned(),
+        id: offset.to_string(),
         source: "public.orders".to_owned(),
         topic: "shop.public.orders".to_owned(),
         partition: 1,

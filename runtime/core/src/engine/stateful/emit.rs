@@ -223,7 +223,8 @@ impl<'a> Emission<'a> {
         if let Some(Stop::Failed(failure)) = page.stops.get(&row_number(number)) {
             self.letters.0.append_value(key);
             self.letters.1.append_value(letter_bytes(failure));
-            self.report.raised.push(self.letter(key, &page.heads[number], failure));
+            let row = page.failed.get(&row_number(number)).cloned().unwrap_or_default();
+            self.report.raised.push(self.letter(key, &page.heads[number], failure, row));
         } else if old == Some(Kept::Letter) {
             self.letters.0.append_value(key);
             self.letters.1.append_null();
@@ -247,7 +248,7 @@ impl<'a> Emission<'a> {
         }
     }
 
-    fn letter(&self, key: &[u8], head: &Head, failure: &Failure) -> Letter {
+    fn letter(&self, key: &[u8], head: &Head, failure: &Failure, row: String) -> Letter {
         let topic = usize::try_from(head.topic).ok().and_then(|topic| self.source.topics.get(topic));
         Letter {
             transform: self.plan.spec.name.clone(),
@@ -259,6 +260,7 @@ impl<'a> Emission<'a> {
             stage: failure.stage,
             code: failure.code.clone(),
             message: failure.message.clone(),
+            row,
         }
     }
 

@@ -180,7 +180,8 @@ impl Engine {
         let mut fan_out = FanOut::new(plan, state);
         for (number, transform) in plan.transforms.iter().enumerate() {
             let name = &transform.spec.name;
-            for over in [Swept::Outcomes(name.clone()), Swept::Sources(name.clone())] {
+            let again = [Swept::Outcomes, Swept::Letters, Swept::Sources].map(|over| over(name.clone()));
+            for over in again {
                 fan_out.dirty(number, self.next_page(&over, state, work)?.iter().flatten());
             }
         }
@@ -316,6 +317,7 @@ impl Engine {
                 self.plan.relations.iter().find(|relation| relation.table == *table).map(|r| r.rows)
             }
             Swept::Outcomes(name) => transform(name).map(|plan| plan.outputs),
+            Swept::Letters(name) => transform(name).map(|plan| plan.letters),
             Swept::Sources(name) => transform(name).map(|plan| {
                 let relation = &self.plan.relations[plan.relation];
                 relation.history.filter(|_| plan.keeps_versions()).unwrap_or(relation.rows)

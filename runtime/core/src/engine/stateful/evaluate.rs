@@ -24,6 +24,7 @@ use super::sources::{FoundSources, Sources};
 use super::target::TargetPlan;
 use super::versions::version_rows;
 use crate::dead_letter::Stage;
+use crate::row_json::row_json;
 
 /// Rows of one call: large enough that the call costs nothing, small enough to
 /// stay in cache.
@@ -86,6 +87,8 @@ pub(super) struct Page {
     pub(super) reads: BTreeMap<u32, References>,
     /// Why a key has no star rows, where there is a reason.
     pub(super) stops: HashMap<u32, Stop>,
+    /// The row of each key that failed, as JSON.
+    pub(super) failed: HashMap<u32, String>,
     /// By target.
     pub(super) rows: Vec<PageRows>,
     /// For each key the end of its places in `places`.
@@ -242,7 +245,36 @@ pub(super) fn evaluate(
         };
         rows.push(given.and_then(|given| page_rows(target, given, &mut stops)).map_err(failed)?);
     }
-    Ok(sorted(plan, keys, (heads, reads), stops, rows))
+    let mut page = sorted(plan, keys, (heads, reads), stops, rows);
+    page.failed = failed_rows(plan, &joined, &sources, &page.stops);
+    Ok(page)
+}
+
+/// The rows of the keys that failed, as the transform would have got them: of
+/// several the current one.
+fn failed_rows(
+    plan: &TransformPlan,
+    joined: &Joined,
+    sources: &Sources<'_>,
+    stops: &HashMap<u32, Stop>,
+) -> HashMap<u32, String> {
+    if !stops.values().any(|stop| matches!(stop, Stop::Failed(_))) {
+        return HashMap::new();
+    }
+    let names: Vec<String> = plan.spec.inputs().map(|input| input.to_string()).collect();
+    let shown = |place: usize| {
+        let columns = names.iter().map(String::as_str).zip(&joined.columns);
+        row_json(columns, place).to_string()
+    };
+    let has_failed = |key: u32| matches!(stops.get(&key), Some(Stop::Failed(_)));
+    // The current one comes last.
+    let failed = sources.rows.iter().enumerate().filter(|(_, row)| has_failed(row.key));
+    failed
+        .map(|(place, row)| (row.key, place))
+        .collect::<HashMap<_, _>>()
+        .into_iter()
+        .map(|(key, place)| (key, shown(place)))
+        .collect()
 }
 
 /// What the transform gave, by target: of the current row, or for targets that
@@ -391,5 +423,5 @@ fn sorted(
         *own = end;
     }
     let places = all.into_iter().map(|(_, target, row)| (target, row)).collect();
-    Page { keys, heads, reads, stops, rows, ends, places }
+    Page { keys, heads, reads, stops, failed: HashMap::new(), rows, ends, places }
 }

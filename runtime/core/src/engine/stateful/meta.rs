@@ -77,6 +77,8 @@ pub(super) enum Swept {
     /// Source rows, to evaluate them again; for a transform that keeps versions
     /// with those that are gone.
     Sources(String),
+    /// Source rows with a dead letter, to evaluate them again.
+    Letters(String),
 }
 
 impl Meta {
@@ -120,6 +122,7 @@ impl fmt::Display for Swept {
             Self::Truncated(table) => write!(f, "truncate {table}"),
             Self::Outcomes(transform) => write!(f, "evaluate what {transform} gave before"),
             Self::Sources(transform) => write!(f, "evaluate all source rows of {transform}"),
+            Self::Letters(transform) => write!(f, "retry dead letters of {transform}"),
         }
     }
 }

@@ -214,6 +214,17 @@ impl Engine {
         self.plan.relations.iter().map(|relation| &relation.table)
     }
 
+    /// Evaluates the source rows of a transform that have a dead letter once more,
+    /// in the epochs to come; how many there are, or `None` if there is no such
+    /// transform or it is stopped.
+    pub fn retry_letters(&mut self, transform: &str) -> Option<u64> {
+        let letters = self.meta.transforms.get(transform).filter(|meta| meta.stopped.is_none())?.letters;
+        if letters > 0 {
+            self.meta.sweep(Swept::Letters(transform.to_owned()));
+        }
+        Some(letters)
+    }
+
     /// Is there work left that an epoch without events would take up?
     #[must_use]
     pub fn has_work(&self) -> bool {

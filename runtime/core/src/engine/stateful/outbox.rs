@@ -61,6 +61,9 @@ pub struct Letter {
     pub code: String,
     /// What is wrong, and what to do.
     pub message: String,
+    /// The row with what it looked up, as JSON.
+    #[serde(default)]
+    pub row: String,
 }
 
 /// A dead letter that is no more.

@@ -78,6 +78,7 @@ fn a_large_file_is_sent_in_parts() {
         state.to_be_bytes()[0]
     });
     let letter = DeadLetter {
+        refuser: None,
         topic: "t".into(),
         partition: 0,
         offset: Offset(0),

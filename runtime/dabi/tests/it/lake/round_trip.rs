@@ -138,6 +138,7 @@ async fn dead_letters_keep_their_bytes() {
     let mut writer = Writer::open(&lake, "w").await.expect("an empty lake");
     let mut decoded = without_rows(0, (0, 1), &[(Skip::DeadLetter, 1)]);
     decoded.dead_letters = vec![DeadLetter {
+        refuser: None,
         topic: TOPIC.into(),
         partition: 0,
         offset: Offset(0),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -29,6 +30,17 @@ impl Dabi {
     /// The working folder of its processes.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// Runs `dabi` with `arguments` to its end, at most for `limit`: its exit code,
+    /// and what it wrote to standard output and to the log.
+    pub(crate) fn ask(&self, arguments: &[&str], limit: Duration) -> (i32, String, String) {
+        // Both files are appended to.
+        let size = |name: &str| std::fs::read_to_string(self.home().join(name)).map_or(0, |text| text.len());
+        let (output, log) = (size("dabi.out"), size("dabi.log"));
+        let mut process = self.start(arguments);
+        let code = process.wait(limit).code().expect("it ends by itself");
+        (code, process.output().split_off(output), process.log().split_off(log))
     }
 
     /// Starts `dabi` with `arguments`; output and log of all its processes run on.

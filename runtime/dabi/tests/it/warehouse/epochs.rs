@@ -19,6 +19,7 @@ fn record(pipeline: &str, term: u32, epoch: u64) -> EpochRecord {
         position,
         modules: BTreeMap::from([("orders".to_owned(), "ab'cd".to_owned())]),
         truncates: BTreeMap::new(),
+        open_work: vec!["dependents of 'one' row".to_owned()],
     }
 }
 

@@ -14,13 +14,34 @@ use super::world::{Key, Schema, Sent};
 use crate::change::{ChangeBatch, meta};
 use crate::fold::Fold;
 use crate::spec::{InputColumn, MissingPolicy, TargetKind};
+use crate::star::TargetTable;
 
 /// What the star is to be.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Expected {
     pub(super) views: BTreeMap<String, View>,
     pub(super) letters: BTreeSet<(String, String)>,
     pub(super) held: BTreeMap<String, u64>,
+}
+
+impl Expected {
+    /// What concerns one transform.
+    pub(super) fn of(&self, transforms: &[StatefulTransform], name: &str) -> Self {
+        let tables = transforms.iter().filter(|transform| transform.spec.name == name);
+        let tables = tables.flat_map(|transform| &transform.tables).map(TargetTable::physical_name);
+        Self {
+            views: tables
+                .map(|table| (table.clone(), self.views.get(&table).cloned().unwrap_or_default()))
+                .collect(),
+            letters: self.letters.iter().filter(|(of, _)| of == name).cloned().collect(),
+            held: self
+                .held
+                .iter()
+                .filter(|(of, _)| *of == name)
+                .map(|(of, held)| (of.clone(), *held))
+                .collect(),
+        }
+    }
 }
 
 /// A row. `big` is `None` where nothing that was sent has it.

@@ -73,6 +73,8 @@ fn f_orders(module: &str, key: &str, missing: MissingPolicy) -> StatefulTransfor
 struct Pass {
     columns: Vec<usize>,
     broken: AtomicBool,
+    /// Does it refuse every row?
+    refuses: AtomicBool,
 }
 
 impl Transforms for Pass {
@@ -81,6 +83,10 @@ impl Transforms for Pass {
             return Err("it traps".into());
         }
         let origin: Vec<u32> = (0..u32::try_from(rows).expect("few rows")).collect();
+        if self.refuses.load(Ordering::Relaxed) {
+            let error = |row| AppliedError { row, code: "no".into(), message: "not today".into() };
+            return Ok(Applied { outputs: Vec::new(), errors: origin.into_iter().map(error).collect() });
+        }
         let all = UInt32Array::from(origin.clone());
         let columns = self.columns.iter().map(|place| take(&inputs[*place], &all, None).expect("in range"));
         let rows = AppliedRows { target: 0, origin, columns: columns.collect() };
@@ -106,7 +112,7 @@ impl Shop {
     fn new(transform: StatefulTransform) -> Self {
         let state = MapState::default();
         let key = if transform.spec.targets[0].key == ["id"] { 0 } else { 1 };
-        let pass = Pass { columns: vec![2, key], broken: AtomicBool::new(false) };
+        let pass = Pass { columns: vec![2, key], ..Pass::default() };
         let engine = ready(std::slice::from_ref(&transform), settings(), &state);
         let warehouse = Warehouse::default();
         Self { engine, state, pass, warehouse, transform, epoch: 0, offset: Cell::new(0) }
@@ -323,4 +329,35 @@ fn a_deleted_row_leaves_nothing_in_the_store() {
     shop.apply(&[shop.users(Op::Delete, &[(1, "Ada", 0)]), shop.orders(Op::Delete, &[(10, 1), (11, 2)])]);
     let none = StateSize { entries: Some(0), members: Some(0), ..StateSize::default() };
     assert_eq!(shop.state.size(), none);
+}
+
+#[test]
+fn dead_letters_are_tried_again_when_somebody_asks() {
+    let mut shop = Shop::new(f_orders("m", "id", MissingPolicy::Nulls));
+    let orders: Vec<(i64, i64)> = (0..25).map(|id| (id, 1)).collect();
+    shop.pass.refuses.store(true, Ordering::Relaxed);
+    let raised = shop.apply(&[shop.users(Op::Create, &[(1, "Ada", 0)]), shop.orders(Op::Create, &orders)]);
+    assert_eq!((raised.outbox.raised.len(), shop.view().len()), (25, 0));
+    // A letter shows the row with what it looked up.
+    let letter = raised.outbox.raised.iter().find(|letter| letter.key == "7").expect("a letter of order 7");
+    assert_eq!(letter.row, r#"{"id":7,"user_id":1,"user.name":"Ada"}"#);
+
+    assert_eq!(shop.engine.retry_letters("f_orders"), Some(25));
+    assert_eq!(shop.engine.retry_letters("f_nothing"), None);
+    // What is still wrong is not told again.
+    while shop.engine.has_work() {
+        let commands = shop.apply(&[]);
+        assert!(commands.report.evaluated <= 10 && commands.outbox.raised.is_empty());
+    }
+    assert_eq!(shop.warehouse.letters.len(), 25);
+
+    shop.pass.refuses.store(false, Ordering::Relaxed);
+    shop.engine.retry_letters("f_orders");
+    while shop.engine.has_work() {
+        shop.apply(&[]);
+    }
+    assert_eq!((shop.view().len(), shop.warehouse.letters.len()), (25, 0));
+    assert_eq!(shop.engine.progress().letters["f_orders"], 0);
+    assert_eq!(shop.engine.retry_letters("f_orders"), Some(0));
+    assert!(!shop.engine.has_work());
 }

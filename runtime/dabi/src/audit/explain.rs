@@ -1,0 +1,474 @@
+//! `dabi explain`: where a star row comes from.
+//!
+//! Owns finding the source rows of a star key, and the row's history: the events
+//! that decide it, in the order in which they were committed, and the row after
+//! each. Does not own the definition of a row (`dabi_core::recompute`).
+//!
+//! Everything but the row that stands in ClickHouse comes from the lake and the
+//! module, so it can be asked while dabi runs and while it does not.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::cast;
+use dabi_core::change::{ChangeBatch, Op};
+use dabi_core::fold::Fold;
+use dabi_core::position::{Position, Topic};
+use dabi_core::recompute::trace::{
+    Keys, events_of, former_keys, goes_on_from, keys_with, looked_for, passed_key,
+};
+use dabi_core::recompute::{Page, Recomputation, RecomputeError, RowPlace, Source, Stop, TableRows};
+use dabi_core::row_json::row_json;
+use dabi_core::spec::Spec;
+use dabi_core::star::TargetTable;
+use dabi_core::table::SourceTable;
+use dabi_core::version::Version;
+use futures::TryStreamExt as _;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::AuditError;
+use super::key::StarKey;
+use super::tables::{tables_at, wait_for_lake};
+use crate::lake::Lake;
+use crate::pipeline::{Loaded, call_module, on_cpu};
+use crate::transform::{Module, Workers};
+use crate::warehouse::Warehouse;
+
+/// Events after which the row is computed: the latest. Those before count, too,
+/// but are not shown.
+const EVENTS_MAX: usize = 2_000;
+
+/// What to explain.
+pub struct Explain {
+    /// Names the pipeline in `_dabi_epochs`.
+    pub pipeline: String,
+    /// Where events are.
+    pub lake: Lake,
+    /// Where the row is.
+    pub warehouse: Warehouse,
+    /// The live modules.
+    pub loaded: Vec<Loaded>,
+    /// The target.
+    pub target: String,
+    /// The values of its key, with commas between them.
+    pub key: String,
+}
+
+/// A row, and how it came to be.
+#[derive(Debug, Serialize)]
+pub struct Explained {
+    /// The target.
+    pub target: String,
+    /// Its key.
+    pub key: String,
+    /// Its transform.
+    pub transform: String,
+    /// The transform's version, as it declares it.
+    pub version: String,
+    /// The SDK, and so the language, that the module was made with, if it says so.
+    pub sdk: Option<String>,
+    /// SHA-256 of the module.
+    pub module: String,
+    /// Is the star of another module?
+    pub star_is_of: Option<String>,
+    /// Everything below is told of.
+    pub position: Position,
+    /// What stands in ClickHouse.
+    pub star: Option<StarRow>,
+    /// The source rows that give it, or would; the first one's row stands.
+    pub sources: Vec<SourceRow>,
+    /// Events that are not shown, because there are too many after them.
+    pub older_events: u64,
+    /// The row after each event that changed it, oldest first.
+    pub history: Vec<Moment>,
+}
+
+/// A row in ClickHouse.
+#[derive(Debug, Serialize)]
+pub struct StarRow {
+    /// `_version`, and what it is made of.
+    pub version: u64,
+    /// The term.
+    pub term: u32,
+    /// The epoch.
+    pub epoch: u64,
+    /// The row.
+    pub row: Value,
+}
+
+/// Where an event stands, and when it was.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventPlace {
+    /// The source table.
+    pub table: String,
+    /// Debezium's letter.
+    pub op: &'static str,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Commit time, µs since 1970.
+    pub committed_us: Option<i64>,
+    /// The same, for people to read.
+    pub committed: Option<String>,
+    /// Log sequence number.
+    pub lsn: Option<i64>,
+}
+
+/// A source row.
+#[derive(Debug, Serialize)]
+pub struct SourceRow {
+    /// Its key.
+    pub key: String,
+    /// Its last event.
+    pub event: EventPlace,
+    /// The row.
+    pub row: Value,
+    /// What it looked up.
+    pub lookups: Vec<LookedUp>,
+    /// Why it gives no star row.
+    pub stopped: Option<String>,
+}
+
+/// What a lookup found.
+#[derive(Debug, Serialize)]
+pub struct LookedUp {
+    /// The lookup.
+    pub name: String,
+    /// The table looked up.
+    pub table: String,
+    /// The row's last event; `None`: there is no such row.
+    pub event: Option<EventPlace>,
+    /// The row.
+    pub row: Option<Value>,
+}
+
+/// The row after an event.
+#[derive(Debug, Serialize)]
+pub struct Moment {
+    /// The event.
+    pub event: EventPlace,
+    /// The row; `None`: there was none.
+    pub row: Option<Value>,
+    /// Why there was none, where a source row is there.
+    pub stopped: Option<String>,
+}
+
+impl Explain {
+    /// Explains.
+    ///
+    /// # Errors
+    /// If there is no such target, the key is none of its, or lake or warehouse
+    /// cannot be read.
+    pub async fn run(self) -> Result<Explained, AuditError> {
+        let (module, number) = self.target()?;
+        let spec = module.spec();
+        let declared = &spec.targets[number];
+        let record = self.warehouse.last_epoch(&self.pipeline, &CancellationToken::new()).await?;
+        let record = record.ok_or_else(|| AuditError::UnknownPipeline(self.pipeline.clone()))?;
+        let generations = self.warehouse.generations(&declared.table, &CancellationToken::new()).await?;
+        let table = TargetTable::new(spec, declared, generations.shown.unwrap_or(1));
+        let key = StarKey::read(&table, &self.key)?;
+        let star = self.star_row(&table, &key).await?;
+        wait_for_lake(&self.lake, &record.position).await?;
+        let traced = Traced { module: &module, number, table: &table, key: &key };
+        let keys = self.source_keys(&traced, &record.position).await?;
+        let events = self.events(spec, keys, &record.position).await?;
+        let (sources, history, older_events) = traced.history(events)?;
+        let own = module.hash().to_string();
+        let star_is_of = record.modules.get(&spec.name).filter(|stored| **stored != own).cloned();
+        Ok(Explained {
+            target: declared.table.clone(),
+            key: key.texts.join(","),
+            transform: spec.name.clone(),
+            version: spec.version.clone(),
+            sdk: spec.options.get("sdk").cloned(),
+            module: own,
+            star_is_of,
+            position: record.position,
+            star,
+            sources,
+            older_events,
+            history,
+        })
+    }
+
+    fn target(&self) -> Result<(Module, usize), AuditError> {
+        let mut known = Vec::new();
+        for Loaded { module, .. } in &self.loaded {
+            for (number, target) in module.spec().targets.iter().enumerate() {
+                if target.table == self.target {
+                    return Ok((module.clone(), number));
+                }
+                known.push(target.table.clone());
+            }
+        }
+        Err(AuditError::UnknownTarget { name: self.target.clone(), known })
+    }
+
+    async fn star_row(&self, table: &TargetTable, key: &StarKey) -> Result<Option<StarRow>, AuditError> {
+        let mut rows = std::pin::pin!(self.warehouse.stored_row(table, &key.texts)?);
+        while let Some(stored) = rows.try_next().await? {
+            if stored.rows.num_rows() == 0 {
+                continue;
+            }
+            let version = Version(stored.versions.value(0));
+            let names = stored.rows.schema_ref().fields().iter().map(|field| field.name().as_str());
+            return Ok(Some(StarRow {
+                version: version.0,
+                term: version.term().0,
+                epoch: version.epoch().0,
+                row: row_json(names.zip(stored.rows.columns()), 0),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// The source rows that give the key. One that is gone is found by the columns
+    /// that the key passes through; where there are none, only rows that are there
+    /// are found.
+    async fn source_keys(&self, traced: &Traced<'_>, position: &Position) -> Result<Keys, AuditError> {
+        let spec = traced.module.spec();
+        let passed = passed_key(spec, traced.number);
+        if passed.is_empty() {
+            let tables = tables_at(&self.lake, spec, position).await?;
+            let mut keys = Keys::new();
+            for page in traced.pages(&tables)? {
+                let origins = traced.origins(&page)?;
+                keys.extend(origins.into_iter().map(|origin| page.sources[origin].key.clone()));
+            }
+            return Ok(keys);
+        }
+        let value = |(place, input): &(usize, usize)| -> Result<(usize, ArrayRef), AuditError> {
+            let declared = spec.columns[*input].data_type.arrow();
+            let value = cast(&traced.key.values[*place], &declared).map_err(|e| traced.failed(e.into()))?;
+            Ok((*input, value))
+        };
+        let values = passed.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+        let mut keys = Keys::new();
+        let mut batches = std::pin::pin!(self.lake.read_table(&spec.source).await?);
+        while let Some(batch) = batches.try_next().await? {
+            let Some(batch) = batch.done_at(position) else { continue };
+            keys.extend(keys_with(&batch, spec, &values).map_err(|error| traced.failed(error))?);
+        }
+        Ok(keys)
+    }
+
+    /// The events that decide the rows of `keys`, by table.
+    async fn events(
+        &self,
+        spec: &Spec,
+        mut keys: Keys,
+        position: &Position,
+    ) -> Result<BTreeMap<SourceTable, Vec<ChangeBatch>>, AuditError> {
+        let mut own = self.events_of(&spec.source, &keys, position).await?;
+        let former = former_keys(&own);
+        if !former.is_subset(&keys) {
+            keys.extend(former);
+            own = self.events_of(&spec.source, &keys, position).await?;
+        }
+        let mut steps = vec![own.clone()];
+        let mut wanted: BTreeMap<SourceTable, Keys> = BTreeMap::from([(spec.source.clone(), keys)]);
+        for (number, lookup) in spec.lookups.iter().enumerate() {
+            let keys = looked_for(spec, number, &steps[goes_on_from(spec, number)]);
+            steps.push(self.events_of(&lookup.table, &keys, position).await?);
+            wanted.entry(lookup.table.clone()).or_default().extend(keys);
+        }
+        let mut all = BTreeMap::new();
+        for (table, keys) in wanted {
+            // Several lookups may look into one table.
+            let events = self.events_of(&table, &keys, position).await?;
+            all.insert(table, events);
+        }
+        Ok(all)
+    }
+
+    async fn events_of(
+        &self,
+        table: &SourceTable,
+        keys: &Keys,
+        position: &Position,
+    ) -> Result<Vec<ChangeBatch>, AuditError> {
+        let mut events = Vec::new();
+        let mut batches = std::pin::pin!(self.lake.read_table(table).await?);
+        while let Some(batch) = batches.try_next().await? {
+            let Some(batch) = batch.done_at(position) else { continue };
+            let keys = keys.clone();
+            events.extend(on_cpu(move || events_of(&batch, &keys)).await);
+        }
+        Ok(events)
+    }
+}
+
+/// A star key under a module.
+struct Traced<'a> {
+    module: &'a Module,
+    number: usize,
+    table: &'a TargetTable,
+    key: &'a StarKey,
+}
+
+impl Traced<'_> {
+    fn failed(&self, source: RecomputeError) -> AuditError {
+        AuditError::Recompute { transform: self.module.spec().name.clone(), source }
+    }
+
+    fn pages(&self, tables: &BTreeMap<SourceTable, TableRows>) -> Result<Vec<Page>, AuditError> {
+        let workers = Workers::new(self.module.clone());
+        let call = |rows: usize, columns: &[ArrayRef]| call_module(&workers, rows, columns);
+        let mut recomputation = Recomputation::new(self.module.spec(), tables, &call);
+        let mut pages = Vec::new();
+        while let Some(page) = recomputation.next_page().map_err(|error| self.failed(error))? {
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+
+    /// The source rows of `page` that give the key.
+    fn origins(&self, page: &Page) -> Result<Vec<usize>, AuditError> {
+        let target = &page.targets[self.number];
+        let rows = self.key.rows_of(&target.rows).map_err(|error| self.failed(error.into()))?;
+        Ok(rows.into_iter().map(|row| target.origin[row] as usize).collect())
+    }
+
+    /// The star row that stands, and else why there is none.
+    fn outcome(&self, pages: &[Page]) -> Result<(Option<Value>, Option<String>), AuditError> {
+        for page in pages {
+            let target = &page.targets[self.number];
+            let rows = self.key.rows_of(&target.rows).map_err(|error| self.failed(error.into()))?;
+            if let Some(row) = rows.first() {
+                return Ok((
+                    Some(row_json(self.table.column_names().zip(target.rows.columns()), *row)),
+                    None,
+                ));
+            }
+        }
+        let stopped = pages.iter().flat_map(|page| &page.sources).find_map(|source| source.stop.as_ref());
+        Ok((None, stopped.map(|stop| told(stop, self.module.spec()))))
+    }
+
+    /// Folds the events one by one, in the order of their commit times.
+    fn history(
+        &self,
+        events: BTreeMap<SourceTable, Vec<ChangeBatch>>,
+    ) -> Result<(Vec<SourceRow>, Vec<Moment>, u64), AuditError> {
+        let mut folds: BTreeMap<SourceTable, Fold> =
+            events.keys().map(|table| (table.clone(), Fold::new(table.clone()))).collect();
+        let events = in_order_of_time(events);
+        let older = events.len().saturating_sub(EVENTS_MAX);
+        let (mut history, mut before): (Vec<Moment>, _) = (Vec::new(), (None, None));
+        for (number, event) in events.iter().enumerate() {
+            let table = event.table().clone();
+            let fold = folds.get_mut(&table).expect("one for each table");
+            fold.apply(event).map_err(|source| AuditError::Fold { table, source })?;
+            if number < older {
+                continue;
+            }
+            let tables = folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();
+            let after = self.outcome(&self.pages(&tables)?)?;
+            if after != before {
+                let (row, stopped) = after.clone();
+                history.push(Moment { event: place(event), row, stopped });
+                before = after;
+            }
+        }
+        let tables: BTreeMap<SourceTable, TableRows> =
+            folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();
+        let mut sources = Vec::new();
+        for page in self.pages(&tables)? {
+            let origins = self.origins(&page)?;
+            let concerns =
+                |(place, source): &(usize, &Source)| origins.contains(place) || source.stop.is_some();
+            let own = page.sources.iter().enumerate().filter(concerns);
+            sources.extend(own.map(|(_, source)| self.source(source, &tables)));
+        }
+        Ok((sources, history, older as u64))
+    }
+
+    fn source(&self, source: &Source, tables: &BTreeMap<SourceTable, TableRows>) -> SourceRow {
+        let spec = self.module.spec();
+        let row = tables[&spec.source].row(source.place);
+        let looked_up = spec.lookups.iter().zip(&source.found).map(|(lookup, found)| {
+            let row = |place: &RowPlace| tables.get(&lookup.table).map(|table| table.row(*place));
+            let found = found.as_ref().and_then(row);
+            LookedUp {
+                name: lookup.name.clone(),
+                table: lookup.table.to_string(),
+                event: found.as_ref().map(place),
+                row: found.as_ref().map(columns_of),
+            }
+        });
+        SourceRow {
+            key: source.shown_key(),
+            event: place(&row),
+            row: columns_of(&row),
+            lookups: looked_up.collect(),
+            stopped: source.stop.as_ref().map(|stop| told(stop, spec)),
+        }
+    }
+}
+
+fn told(stop: &Stop, spec: &Spec) -> String {
+    match stop {
+        Stop::Held(lookup) => {
+            let table = spec.lookups.iter().find(|known| known.name == *lookup).map(|known| &known.table);
+            format!(
+                "held: it waits for the row of {}",
+                table.map_or_else(|| lookup.clone(), ToString::to_string)
+            )
+        }
+        Stop::Letter(fault) => {
+            format!("dead letter ({}, {}): {}", fault.stage.as_str(), fault.code, fault.message)
+        }
+    }
+}
+
+/// The columns of a batch of one row.
+fn columns_of(row: &ChangeBatch) -> Value {
+    let names = row.row_fields().iter().map(|field| field.name().as_str());
+    row_json(names.zip(row.row_columns()), 0)
+}
+
+/// Of a batch of one row.
+fn place(event: &ChangeBatch) -> EventPlace {
+    let (times, lsns) = (event.commit_ts(), event.lsns());
+    let committed = times.is_valid(0).then(|| times.value_as_datetime(0)).flatten();
+    EventPlace {
+        table: event.table().to_string(),
+        op: event.ops().next().map_or("", Op::letter),
+        topic: event.topic().to_string(),
+        partition: event.partition(),
+        offset: event.span().from.0,
+        committed_us: times.is_valid(0).then(|| times.value(0)),
+        committed: committed.map(|time| time.to_string()),
+        lsn: lsns.is_valid(0).then(|| lsns.value(0)),
+    }
+}
+
+/// All events, each by itself: within a partition by offset, and between
+/// partitions by commit time, else by the time of the record.
+fn in_order_of_time(events: BTreeMap<SourceTable, Vec<ChangeBatch>>) -> Vec<ChangeBatch> {
+    let mut queues: BTreeMap<(Topic, i32), VecDeque<ChangeBatch>> = BTreeMap::new();
+    for batch in events.into_values().flatten() {
+        let queue = queues.entry((Topic::clone(batch.topic()), batch.partition())).or_default();
+        queue.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
+    }
+    let time = |event: &ChangeBatch| match (event.commit_ts(), event.kafka_ts()) {
+        (commits, _) if commits.is_valid(0) => commits.value(0),
+        (_, records) if records.is_valid(0) => records.value(0).saturating_mul(1000),
+        _ => i64::MIN,
+    };
+    let mut ordered = Vec::new();
+    loop {
+        let heads = queues.values_mut().filter(|queue| !queue.is_empty());
+        let next = heads.min_by_key(|queue| queue.front().map(time));
+        match next.and_then(VecDeque::pop_front) {
+            Some(event) => ordered.push(event),
+            None => return ordered,
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! `dabi verify`: does the star equal its transforms over the lake?
+//!
+//! Owns the cut at which both sides are read, and what is said of a star that
+//! moves on meanwhile.
+//!
+//! The cut: the last epoch that `_dabi_epochs` has names a position, a version
+//! and the modules. The star is read at once; then the lake, up to the position.
+//! A row of a higher version is of an epoch that is not stored whole yet: its key
+//! is looked at again at the next cut. So is a key that differs, because its row
+//! may just have been deleted, and so is everything while work is open: only what
+//! differs at two cuts, without such an epoch, or at every cut, is told.
+//!
+//! Memory: the source tables of one transform, and about 80 bytes a star row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use arrow::array::ArrayRef;
+use dabi_core::position::Position;
+use dabi_core::recompute::{Recomputation, RecomputeError, Stop, TableRows, needs_more_than_rows};
+use dabi_core::spec::Spec;
+use dabi_core::star::TargetTable;
+use dabi_core::table::SourceTable;
+use dabi_core::version::{Epoch, Term, Version};
+use futures::TryStreamExt as _;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::AuditError;
+use super::comparison::{KeyHash, Outcome, Side, compare};
+use super::tables::{tables_at, wait_for_lake};
+use crate::lake::Lake;
+use crate::pipeline::{Loaded, call_module, on_cpu};
+use crate::transform::{Module, Workers};
+use crate::warehouse::{EpochRecord, Warehouse};
+
+/// Cuts that are tried before a key is said to move too fast.
+const CUTS_MAX: u32 = 6;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What to verify.
+pub struct Verify {
+    /// Names the pipeline in `_dabi_epochs`.
+    pub pipeline: String,
+    /// What is true.
+    pub lake: Lake,
+    /// What is held against it.
+    pub warehouse: Warehouse,
+    /// The live modules.
+    pub loaded: Vec<Loaded>,
+    /// The target to verify; `None`: all of them.
+    pub target: Option<String>,
+    /// Differences that are shown of each target.
+    pub shown_max: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// What it says in one word.
+    pub verdict: Verdict,
+    /// Term of the epoch at which the star was read last.
+    pub term: Term,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its position: everything below is in the star.
+    pub position: Position,
+    /// Work for which the star is not claimed to be right.
+    pub open_work: Vec<String>,
+    /// By target.
+    pub targets: Vec<TargetReport>,
+}
+
+/// The exit code as a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every target that can be verified equals its transform over the lake.
+    Equal,
+    /// Some row differs.
+    Different,
+    /// Some target could not be held against the lake.
+    Unknown,
+}
+
+/// What is said of one target.
+#[derive(Debug, Default, Serialize)]
+pub struct TargetReport {
+    /// The target.
+    pub target: String,
+    /// Its transform.
+    pub transform: String,
+    /// SHA-256 of the module that computed the rows.
+    pub module: String,
+    /// Rows in the star.
+    pub rows: u64,
+    /// Rows that the lake says there are.
+    pub expected: u64,
+    /// Keys that differ.
+    pub differing: u64,
+    /// The first of them.
+    pub differences: Vec<Difference>,
+    /// Keys that changed at every cut.
+    pub moving: u64,
+    /// Source rows without star rows, because they are open dead letters.
+    pub dead_letters: u64,
+    /// Source rows without star rows, because they wait for a row that they look up.
+    pub held: u64,
+    /// Why it was not verified, where it can never be.
+    pub exempt: Option<String>,
+    /// Why it could not be verified this time.
+    pub unknown: Option<String>,
+}
+
+/// A key whose rows are not the same.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    /// Its values, with commas between them, as `dabi explain` takes them.
+    pub key: String,
+    /// The row that the lake and the module give; `None`: none.
+    pub expected: Option<Value>,
+    /// The row in ClickHouse; `None`: none.
+    pub found: Option<Value>,
+}
+
+/// A target on its way to a report.
+struct Pending {
+    loaded: usize,
+    number: usize,
+    report: TargetReport,
+    /// Keys to look at, once all were.
+    keys: Option<BTreeSet<KeyHash>>,
+    differing: BTreeSet<KeyHash>,
+    /// The first cut.
+    began: Version,
+    /// Did rows of a later epoch stand at the last one?
+    is_moving: bool,
+    is_settled: bool,
+}
+
+impl Verify {
+    /// Compares.
+    ///
+    /// # Errors
+    /// If lake or star cannot be read, or a target is asked for that there is not.
+    pub async fn run(self) -> Result<Verified, AuditError> {
+        let mut record = self.record().await?;
+        let mut pending = self.pending(&record)?;
+        for cut in 0..CUTS_MAX {
+            if pending.iter().all(|target| target.is_settled) {
+                break;
+            }
+            if cut > 0 {
+                tokio::time::sleep(PAUSE).await;
+                record = self.record().await?;
+            }
+            self.compare_at(&record, &mut pending).await?;
+        }
+        let targets = pending.into_iter().map(|target| target.told(&record));
+        let targets: Vec<TargetReport> = targets.collect();
+        let verdict = if targets.iter().any(|target| target.unknown.is_some()) {
+            Verdict::Unknown
+        } else if targets.iter().all(|target| target.differing == 0) {
+            Verdict::Equal
+        } else if record.open_work.is_empty() {
+            Verdict::Different
+        } else {
+            Verdict::Unknown
+        };
+        let EpochRecord { term, epoch, position, open_work, .. } = record;
+        Ok(Verified { verdict, term, epoch, position, open_work, targets })
+    }
+
+    async fn record(&self) -> Result<EpochRecord, AuditError> {
+        let record = self.warehouse.last_epoch(&self.pipeline, &CancellationToken::new()).await?;
+        record.ok_or_else(|| AuditError::UnknownPipeline(self.pipeline.clone()))
+    }
+
+    /// The targets that are asked for.
+    fn pending(&self, record: &EpochRecord) -> Result<Vec<Pending>, AuditError> {
+        let mut pending = Vec::new();
+        let mut known = Vec::new();
+        for (loaded, Loaded { module, .. }) in self.loaded.iter().enumerate() {
+            let spec = module.spec();
+            for (number, target) in spec.targets.iter().enumerate() {
+                known.push(target.table.clone());
+                if self.target.as_ref().is_some_and(|asked| *asked != target.table) {
+                    continue;
+                }
+                let exempt = needs_more_than_rows(spec, number).map(str::to_owned);
+                let unknown = if exempt.is_none() { other_module(record, module) } else { None };
+                let is_settled = exempt.is_some() || unknown.is_some();
+                let report = TargetReport {
+                    target: target.table.clone(),
+                    transform: spec.name.clone(),
+                    module: module.hash().to_string(),
+                    exempt,
+                    unknown,
+                    ..TargetReport::default()
+                };
+                pending.push(Pending {
+                    loaded,
+                    number,
+                    report,
+                    keys: None,
+                    differing: BTreeSet::new(),
+                    began: record.version(),
+                    is_moving: false,
+                    is_settled,
+                });
+            }
+        }
+        match &self.target {
+            Some(name) if pending.is_empty() => Err(AuditError::UnknownTarget { name: name.clone(), known }),
+            _ => Ok(pending),
+        }
+    }
+
+    async fn compare_at(&self, record: &EpochRecord, pending: &mut [Pending]) -> Result<(), AuditError> {
+        let letters = self.warehouse.open_letter_keys().await?;
+        // All of the star first: the lake's part is not going to change.
+        let mut found = Vec::new();
+        for target in pending.iter().filter(|target| !target.is_settled) {
+            found.push(self.found(target).await?);
+        }
+        wait_for_lake(&self.lake, &record.position).await?;
+        let mut found = found.into_iter();
+        for (number, Loaded { module, .. }) in self.loaded.iter().enumerate() {
+            let own: Vec<&mut Pending> =
+                pending.iter_mut().filter(|target| target.loaded == number && !target.is_settled).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let tables = tables_at(&self.lake, module.spec(), &record.position).await?;
+            let none = BTreeSet::new();
+            let open = letters.get(&module.spec().name).unwrap_or(&none).clone();
+            let mut expected = Vec::with_capacity(own.len());
+            for target in &own {
+                let table = TargetTable::new(module.spec(), &module.spec().targets[target.number], 0);
+                expected.push((target.number, side(&table, self.wanted(target))?));
+            }
+            let of_module = module.clone();
+            let computed = on_cpu(move || recompute(&of_module, &tables, &open, expected)).await?;
+            for (target, side) in own.into_iter().zip(computed.sides) {
+                let found = found.next().expect("one for each target that is not settled");
+                target.report.dead_letters = computed.letters;
+                target.report.held = computed.held;
+                let (found, highest) = found;
+                target.is_moving = highest > record.version() || !record.open_work.is_empty();
+                target.take(&side, &found, record.version(), self.shown_max);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that stand, and the highest version after they were read.
+    async fn found(&self, target: &Pending) -> Result<(Side, Version), AuditError> {
+        let spec = self.loaded[target.loaded].module.spec();
+        let declared = &spec.targets[target.number];
+        let generations = self.warehouse.generations(&declared.table, &CancellationToken::new()).await?;
+        let table = TargetTable::new(spec, declared, generations.shown.unwrap_or(1));
+        let mut side = side(&table, self.wanted(target))?;
+        let mut rows = std::pin::pin!(self.warehouse.stored_rows(&table, "1")?);
+        while let Some(stored) = rows.try_next().await? {
+            side.find(&stored).map_err(|source| compare_error(&table, source))?;
+        }
+        Ok((side, self.warehouse.highest_version(&table).await?))
+    }
+
+    /// The keys of which rows are kept for showing.
+    fn wanted(&self, target: &Pending) -> BTreeSet<KeyHash> {
+        target.differing.iter().copied().take(self.shown_max).collect()
+    }
+}
+
+impl Pending {
+    /// Takes the outcome at one more cut.
+    fn take(&mut self, expected: &Side, found: &Side, cut: Version, shown_max: usize) {
+        let is_first = self.keys.is_none();
+        let Outcome { differing, ahead } = compare(expected, found, self.keys.as_ref(), cut);
+        (self.report.rows, self.report.expected) = (found.rows(), expected.rows());
+        let again = differing.union(&ahead).copied().collect::<BTreeSet<_>>();
+        let is_certain = !is_first && !self.is_moving && differing == self.differing;
+        self.is_settled = again.is_empty() || ahead.is_empty() && is_certain;
+        self.report.differing = differing.len() as u64;
+        self.report.moving = ahead.len() as u64;
+        self.report.differences = differing
+            .iter()
+            .filter_map(|key| {
+                let (expected, found) = (expected.shown.get(key), found.shown.get(key));
+                let shown = expected.or(found)?;
+                Some(Difference {
+                    key: shown.key.clone(),
+                    expected: expected.map(|shown| shown.row.clone()),
+                    found: found.map(|shown| shown.row.clone()),
+                })
+            })
+            .take(shown_max)
+            .collect();
+        self.report.differences.sort_by(|a, b| a.key.len().cmp(&b.key.len()).then(a.key.cmp(&b.key)));
+        self.differing = differing;
+        self.keys = Some(again);
+    }
+
+    /// `last` is the last cut.
+    fn told(self, last: &EpochRecord) -> TargetReport {
+        let mut report = self.report;
+        if self.is_settled {
+            return report;
+        }
+        if report.differing == 0 {
+            let keys = report.moving;
+            report.unknown = Some(format!(
+                "{keys} keys changed whenever they were compared; try again when there is less traffic"
+            ));
+        } else if self.is_moving && self.began == last.version() && last.open_work.is_empty() {
+            report.unknown = Some(
+                "an epoch is stored in part and does not come to its end: is dabi waiting for ClickHouse?"
+                    .to_owned(),
+            );
+        }
+        report
+    }
+}
+
+/// Why the star is not of this module.
+fn other_module(record: &EpochRecord, module: &Module) -> Option<String> {
+    let own = module.hash().to_string();
+    let short = |hash: &str| hash.chars().take(7).collect::<String>();
+    match record.modules.get(&module.spec().name) {
+        Some(stored) if *stored == own => None,
+        Some(stored) => Some(format!(
+            "its rows are of module {}, and what is in the transforms' folder is {}; start dabi to take it up",
+            short(stored),
+            short(&own)
+        )),
+        None => Some(
+            "not all of its rows are of one module: it is new, stopped, or was changed while dabi ran; /readyz says \
+             which, and the next start brings it up"
+                .to_owned(),
+        ),
+    }
+}
+
+fn side(table: &TargetTable, wanted: BTreeSet<KeyHash>) -> Result<Side, AuditError> {
+    Side::new(table, wanted).map_err(|source| compare_error(table, source))
+}
+
+fn compare_error(table: &TargetTable, source: arrow::error::ArrowError) -> AuditError {
+    AuditError::Compare { table: table.view_name().to_owned(), source }
+}
+
+/// What a module makes of its tables.
+struct Computed {
+    sides: Vec<Side>,
+    letters: u64,
+    held: u64,
+}
+
+/// Fills the side of each target, given by its number. Source rows with an open
+/// dead letter have no star rows.
+fn recompute(
+    module: &Module,
+    tables: &BTreeMap<SourceTable, TableRows>,
+    open: &BTreeSet<String>,
+    mut sides: Vec<(usize, Side)>,
+) -> Result<Computed, AuditError> {
+    let spec: &Spec = module.spec();
+    let workers = Workers::new(module.clone());
+    let call = |rows: usize, columns: &[ArrayRef]| call_module(&workers, rows, columns);
+    let failed = |source: RecomputeError| AuditError::Recompute { transform: spec.name.clone(), source };
+    let mut recomputation = Recomputation::new(spec, tables, &call);
+    let (mut letters, mut held) = (0, 0);
+    while let Some(page) = recomputation.next_page().map_err(failed)? {
+        let is_open: Vec<bool> = page
+            .sources
+            .iter()
+            .map(|source| !open.is_empty() && open.contains(&source.shown_key()))
+            .collect();
+        letters += is_open.iter().filter(|is_open| **is_open).count() as u64;
+        held +=
+            page.sources.iter().filter(|source| matches!(source.stop, Some(Stop::Held(_)))).count() as u64;
+        for (number, side) in &mut sides {
+            let target = &page.targets[*number];
+            side.expect(&target.rows, |row| !is_open[target.origin[row] as usize])
+                .map_err(|source| failed(source.into()))?;
+        }
+    }
+    Ok(Computed { sides: sides.into_iter().map(|(_, side)| side).collect(), letters, held })
+}

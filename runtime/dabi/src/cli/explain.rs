@@ -1,0 +1,112 @@
+//! `dabi explain`: where a star row comes from.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::audited::Audited;
+use crate::audit::{EventPlace, Explain, Explained, Moment, SourceRow};
+use crate::config::Settings;
+
+/// Show where a star row comes from, and what it was before
+///
+/// The row in ClickHouse with the epoch that wrote it; the source row with what it
+/// looked up, and the event that each comes from; and the row after every event
+/// that changed it, computed from the lake with the live module. The lake's files
+/// of the tables concerned are read once or more, so a large table takes a while.
+/// A key with a computed part and no part that is passed through is found only
+/// while its source row is there.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dabi explain f_orders 17
+  dabi explain f_order_lines 17,3            the key's values, in its order
+  dabi explain dim_places '\"Paris, France\"'  a comma in a value
+  dabi explain f_orders 17 --json | jq .history")]
+pub(super) struct ExplainCommand {
+    /// The target
+    target: String,
+    /// The values of its key, with commas between them
+    key: String,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(command: ExplainCommand, settings: &Settings) -> anyhow::Result<()> {
+    let Audited { lake, warehouse, loaded } = Audited::open(settings).await?;
+    let ExplainCommand { target, key, json } = command;
+    let explain = Explain { pipeline: settings.pipeline.clone(), lake, warehouse, loaded, target, key };
+    let explained = explain.run().await?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if json {
+        serde_json::to_writer_pretty(&mut out, &explained)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &explained)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn print(out: &mut impl Write, explained: &Explained) -> io::Result<()> {
+    writeln!(out, "{} {}", explained.target, explained.key)?;
+    let sdk = explained.sdk.as_ref().map(|sdk| format!(", made with {sdk}")).unwrap_or_default();
+    let (transform, version, module) = (&explained.transform, &explained.version, &explained.module);
+    writeln!(out, "transform {transform} {version}{sdk}\n  module {module}")?;
+    if let Some(other) = &explained.star_is_of {
+        writeln!(out, "  the star is still of module {other}; what follows is computed with the one above")?;
+    }
+    match &explained.star {
+        None => writeln!(out, "in ClickHouse: no row")?,
+        Some(star) => {
+            writeln!(
+                out,
+                "in ClickHouse: version {} (term {}, epoch {})",
+                star.version, star.term, star.epoch
+            )?;
+            writeln!(out, "  {}", star.row)?;
+        }
+    }
+    if explained.sources.is_empty() {
+        writeln!(out, "there is no source row")?;
+    }
+    for source in &explained.sources {
+        print_source(out, source)?;
+    }
+    if explained.older_events > 0 {
+        writeln!(out, "history, without its {} oldest events", explained.older_events)?;
+    } else {
+        writeln!(out, "history")?;
+    }
+    explained.history.iter().try_for_each(|moment| print_moment(out, moment))
+}
+
+fn print_source(out: &mut impl Write, source: &SourceRow) -> io::Result<()> {
+    writeln!(out, "source row {} ({})", source.key, shown(&source.event))?;
+    writeln!(out, "  {}", source.row)?;
+    for lookup in &source.lookups {
+        match (&lookup.event, &lookup.row) {
+            (Some(event), Some(row)) => {
+                writeln!(out, "  lookup {} ({})\n    {row}", lookup.name, shown(event))?
+            }
+            _ => writeln!(out, "  lookup {}: no row of {}", lookup.name, lookup.table)?,
+        }
+    }
+    match &source.stopped {
+        Some(reason) => writeln!(out, "  gives no star row: {reason}"),
+        None => Ok(()),
+    }
+}
+
+fn print_moment(out: &mut impl Write, moment: &Moment) -> io::Result<()> {
+    let row = moment.row.as_ref().map(Value::to_string);
+    let row = row.or_else(|| moment.stopped.as_ref().map(|reason| format!("no row: {reason}")));
+    writeln!(out, "  {}\n    {}", shown(&moment.event), row.as_deref().unwrap_or("no row"))
+}
+
+fn shown(event: &EventPlace) -> String {
+    let EventPlace { table, op, topic, partition, offset, committed, .. } = event;
+    let at = committed.as_ref().map(|at| format!(" committed {at} UTC")).unwrap_or_default();
+    format!("{op} of {table} at {topic}[{partition}]@{offset}{at}")
+}

@@ -1,0 +1,79 @@
+//! `dabi explain` tells a row's source, what it looked up, and what it was.
+
+use serde_json::{Value, json};
+
+use super::Captured;
+
+/// What was found in a table.
+fn looked_up<'a>(source: &'a Value, table: &str) -> &'a Value {
+    let lookups = source["lookups"].as_array().expect("a list of lookups");
+    lookups.iter().find(|lookup| lookup["table"] == table).expect("a lookup of the transform")
+}
+
+#[test]
+fn a_row_is_traced_to_its_events() {
+    let captured = Captured::caught_up();
+    let line = captured.query(
+        "SELECT order_id, line_no, customer, product, category, _version FROM {db}.f_lines__g1 FINAL \
+         WHERE category IS NOT NULL ORDER BY ALL LIMIT 1",
+    );
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [order, number, customer, product, category, version] = fields[..] else { panic!("{line}") };
+    let key = format!("{order},{number}");
+    let (code, answer) = captured.ask_json(&["explain", "f_lines", &key]);
+    assert_eq!(code, 0);
+    assert_eq!((&answer["key"], &answer["transform"]), (&json!(key), &json!("star")));
+    assert!(answer["module"].as_str().is_some_and(|hash| hash.len() == 64), "{answer:#}");
+
+    // The row with its version, taken apart.
+    let star = &answer["star"];
+    assert_eq!(star["version"].to_string(), version);
+    let parts = (star["term"].as_u64().unwrap(), star["epoch"].as_u64().unwrap());
+    assert_eq!((parts.0 << 40 | parts.1).to_string(), version);
+    assert_eq!((&star["row"]["customer"], &star["row"]["category"]), (&json!(customer), &json!(category)));
+
+    // The source row, and the chain that it looked up.
+    let sources = answer["sources"].as_array().expect("a list of sources");
+    assert_eq!(sources.len(), 1, "{answer:#}");
+    let source = &sources[0];
+    assert_eq!(source["row"]["order_id"].to_string(), order);
+    assert!(
+        source["event"]["topic"].as_str().is_some_and(|topic| topic.ends_with(".order_items")),
+        "{source:#}"
+    );
+    assert_eq!(looked_up(source, "shop.orders")["row"]["id"].to_string(), order);
+    assert_eq!(looked_up(source, "shop.products")["row"]["name"], json!(product));
+    assert_eq!(looked_up(source, "shop.customers")["row"]["full_name"], json!(customer));
+    assert_eq!(looked_up(source, "shop.categories")["row"]["name"], json!(category));
+    assert!(looked_up(source, "shop.orders")["event"]["offset"].is_u64(), "{source:#}");
+
+    // What it was: the last state is the row that stands, and each has its event.
+    let history = answer["history"].as_array().expect("a list of moments");
+    assert_eq!(history.last().unwrap()["row"], star["row"], "{answer:#}");
+    assert!(history.iter().all(|moment| moment["event"]["offset"].is_u64()), "{answer:#}");
+
+    // Several source rows give one city: all of them are told, the first one's stands.
+    let city = captured.query("SELECT min(city) FROM {db}.dim_cities");
+    let (code, shared) = captured.ask_json(&["explain", "dim_cities", &city]);
+    assert_eq!((code, &shared["star"]["row"]["city"]), (0, &json!(city)), "{shared:#}");
+    assert!(shared["sources"].as_array().is_some_and(|sources| sources.len() > 1), "{shared:#}");
+
+    // A row that is gone still has a history.
+    let gone = captured.query(
+        "SELECT min(id) FROM {db}.dim_customers__g1 WHERE _deleted = 1 AND id NOT IN (SELECT id FROM {db}.dim_customers)",
+    );
+    let (code, answer) = captured.ask_json(&["explain", "dim_customers", &gone]);
+    assert_eq!((code, answer["star"].is_null(), &answer["sources"]), (0, true, &json!([])), "{answer:#}");
+    let history = answer["history"].as_array().unwrap();
+    assert!(history.len() >= 2 && history[0]["row"]["id"].to_string() == gone, "{answer:#}");
+    let last = history.last().unwrap();
+    assert_eq!((last["row"].is_null(), &last["event"]["op"]), (true, &json!("d")), "{answer:#}");
+
+    // For people, and what is wrong with a question.
+    let (code, output, _) = captured.ask(&["explain", "f_lines", &key]);
+    assert!(code == 0 && output.contains("in ClickHouse: version") && output.contains(customer), "{output}");
+    for (key, words) in [("17", "in the order order_id,line_no"), ("a,b", "is no key of f_lines")] {
+        let (code, _, log) = captured.ask(&["explain", "f_lines", key]);
+        assert!(code == 1 && log.contains(words), "{log}");
+    }
+}
