@@ -78,6 +78,8 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         // An outage of Kafka is waited out here too.
         client.set("message.timeout.ms", "600000").set("enable.idempotence", "true").set("linger.ms", "5");
+        // It is to see new partitions soon.
+        client.set("topic.metadata.refresh.interval.ms", "1000");
         let partitions = Arc::new(AtomicI32::new(PARTITIONS));
         let (stopped, spread) = (Arc::clone(&stop), Arc::clone(&partitions));
         let thread = std::thread::spawn(move || {
