@@ -88,7 +88,7 @@ fn print_source(out: &mut impl Write, source: &SourceRow) -> io::Result<()> {
     for lookup in &source.lookups {
         match (&lookup.event, &lookup.row) {
             (Some(event), Some(row)) => {
-                writeln!(out, "  lookup {} ({})\n    {row}", lookup.name, shown(event))?
+                writeln!(out, "  lookup {} ({})\n    {row}", lookup.name, shown(event))?;
             }
             _ => writeln!(out, "  lookup {}: no row of {}", lookup.name, lookup.table)?,
         }

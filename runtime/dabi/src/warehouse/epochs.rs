@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use dabi_core::resume::EpochRecord;
 use dabi_core::star::quote;
-use dabi_core::version::{Epoch, Term, Version};
+use dabi_core::version::{Epoch, Term};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 

@@ -65,7 +65,8 @@ fn a_row_is_traced_to_its_events() {
     let (code, answer) = captured.ask_json(&["explain", "dim_customers", &gone]);
     assert_eq!((code, answer["star"].is_null(), &answer["sources"]), (0, true, &json!([])), "{answer:#}");
     let history = answer["history"].as_array().unwrap();
-    assert!(history.len() >= 2 && history[0]["row"]["id"].to_string() == gone, "{answer:#}");
+    let id: i64 = gone.parse().unwrap();
+    assert!(history.len() >= 2 && history[0]["row"]["id"] == id, "{answer:#}");
     let last = history.last().unwrap();
     assert_eq!((last["row"].is_null(), &last["event"]["op"]), (true, &json!("d")), "{answer:#}");
 

@@ -10,7 +10,7 @@ use crate::support::dabi::Dabi;
 use crate::support::{block_on, free_port, guests, wait_until};
 
 /// A Kafka Connect with these connectors.
-fn kafka_connect(connectors: Value) -> String {
+fn kafka_connect(connectors: &Value) -> String {
     let address = format!("127.0.0.1:{}", free_port());
     let listener = block_on(tokio::net::TcpListener::bind(address.clone())).unwrap();
     let expanded: Value = connectors
@@ -60,7 +60,7 @@ fn a_good_source_is_let_through() {
 
 #[test]
 fn a_connector_that_loses_values_is_refused() {
-    let connect = kafka_connect(json!({
+    let connect = kafka_connect(&json!({
         "other": {"topic.prefix": "elsewhere", "time.precision.mode": "connect"},
         "shop": {
             "topic.prefix": "cdc_plain", "decimal.handling.mode": "double", "database.password": "hunter2",
