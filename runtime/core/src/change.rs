@@ -300,6 +300,13 @@ impl ChangeBatch {
         &self.key
     }
 
+    /// Does [`ChangeBatch::key`] say what the table's key is? Truncates have a
+    /// null key, so a batch of them alone names no column, whatever the table.
+    #[must_use]
+    pub fn tells_key(&self) -> bool {
+        self.ops().any(|op| op != Op::Truncate)
+    }
+
     /// The row's fields, without the meta columns.
     #[must_use]
     pub fn row_fields(&self) -> &[FieldRef] {

@@ -43,6 +43,25 @@ impl EpochRecord {
     }
 }
 
+impl EpochRecord {
+    /// The record by which `term` takes the star of `pipeline` over: it says what
+    /// `last` said. It is to stand before anything of the term does; else, if
+    /// this owner ends early and an older one wakes up, the older one's next
+    /// record would be believed, though rows of this term outrank what it wrote.
+    #[must_use]
+    pub fn takeover(pipeline: &str, term: Term, last: Option<&Self>) -> Self {
+        let nothing = || Self {
+            pipeline: pipeline.to_owned(),
+            term,
+            epoch: Epoch(0),
+            position: Position::default(),
+            modules: BTreeMap::new(),
+            truncates: BTreeMap::new(),
+        };
+        last.map_or_else(nothing, |last| Self { term, epoch: Epoch(0), ..last.clone() })
+    }
+}
+
 /// A transform without row state, as it is about to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Running<'a> {
@@ -116,6 +135,8 @@ pub fn stateless(
 pub fn distrust(applied: &Position, record: Option<&EpochRecord>) -> Option<&'static str> {
     match record {
         None => Some("the warehouse does not know this pipeline"),
+        // Taken over, and nothing else: there may be no row of it.
+        Some(record) if record.position.is_empty() => Some("the warehouse has nothing of this pipeline"),
         Some(record) if !applied.covers(&record.position) => Some("it is older than what the warehouse has"),
         Some(_) => None,
     }

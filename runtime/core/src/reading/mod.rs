@@ -148,7 +148,8 @@ pub fn read_columns(batch: &ChangeBatch, spec: &Spec) -> Result<(Vec<ArrayRef>, 
 /// `rows` has a bit per row of the batch: whether its faults are wanted.
 ///
 /// # Errors
-/// If the column cannot be read at all, whatever its values.
+/// If the column cannot be read at all, whatever its values. One that the batch
+/// does not have is no error where no row's faults are wanted.
 pub fn read_column(
     batch: &ChangeBatch,
     position: usize,
@@ -226,8 +227,9 @@ fn missing(
     column: &InputColumn,
     rows: &BooleanBuffer,
 ) -> Result<Reading, ReadError> {
-    // no before-image was sent yet, or the column was not there yet
-    if column.nullable || column.name.starts_with(BEFORE_PREFIX) {
+    // no before-image was sent yet, or the column was not there yet, or nobody
+    // asks: a truncate of a table of which nothing else is known has no columns
+    if column.nullable || column.name.starts_with(BEFORE_PREFIX) || rows.count_set_bits() == 0 {
         let array = new_null_array(&column.data_type.arrow(), batch.num_rows());
         let mut faults = BTreeMap::new();
         add_missing_values(column, &array, rows, &mut faults);

@@ -243,12 +243,11 @@ impl LiveTransform {
 
     /// The narrow rule needs the source's key, which only events tell.
     fn check_key(&self, batches: &[ChangeBatch]) -> Result<(), EvaluateError> {
-        for batch in batches {
+        for batch in batches.iter().filter(|batch| batch.tells_key()) {
             let fields = batch.row_fields();
             let key: Vec<&str> = batch.key().iter().map(|column| fields[*column].name().as_str()).collect();
-            let truncate_of_unknown_table = fields.is_empty();
             let reasons = self.spec().stateful_reasons(Some(&key));
-            if !reasons.is_empty() && !truncate_of_unknown_table {
+            if !reasons.is_empty() {
                 return Err(EvaluateError::Stateful { transform: self.spec().name.clone(), reasons });
             }
         }

@@ -76,6 +76,8 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let (encoder, committer) = lake.open_writer(author, limits, status.clone(), abort.clone()).await?;
     let lake_position = committer.position().clone();
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
+    let takeover = EpochRecord::takeover(&settings.pipeline, term, record.as_ref());
+    warehouse.record_epoch(&takeover, abort).await?;
 
     let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
     bring_up(&mut evaluator, record.as_ref(), &lake, &lake_position, &warehouse, pipeline, abort).await?;

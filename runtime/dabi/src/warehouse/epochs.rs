@@ -55,7 +55,7 @@ impl Warehouse {
         );
         let token = format!("{}-{}", record.pipeline, record.version().0);
         self.send(&sql, Bytes::from(row.to_string()), &token, "record an epoch", stop).await?;
-        if record.epoch.0.is_multiple_of(EPOCHS_KEPT) {
+        if record.epoch > Epoch(0) && record.epoch.0.is_multiple_of(EPOCHS_KEPT) {
             self.forget_epochs(record, stop).await?;
         }
         Ok(())

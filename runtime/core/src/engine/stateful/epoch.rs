@@ -25,7 +25,7 @@ use super::plan::Plan;
 use super::relation::{Consumption, Relation};
 use super::timeline::Emptied;
 use super::{Engine, EngineError, EpochEvents, EpochReport};
-use crate::change::{ChangeBatch, Op};
+use crate::change::ChangeBatch;
 use crate::engine::state::{Commit, Space, State};
 use crate::fold::Truncate;
 use crate::version::Version;
@@ -72,8 +72,7 @@ impl Engine {
                 if !meta.topics.iter().any(|topic| **topic == **batch.topic()) {
                     meta.topics.push(batch.topic().to_string());
                 }
-                // A truncate of a table of which nothing else is known yet has no columns.
-                if !batch.row_fields().is_empty() || batch.ops().any(|op| op != Op::Truncate) {
+                if batch.tells_key() {
                     learn_key(meta, batch)?;
                 }
                 if !meta.truncates.learn(std::slice::from_ref(batch)).is_empty() {

@@ -108,7 +108,8 @@ impl TargetPlan {
             beside_rows: some_rows(&beside)?,
             all_rows: rows(&(0..columns.len()).collect::<Vec<_>>())?,
             passed_key: target.key.iter().filter_map(|name| passed_unchanged(spec, target, name)).collect(),
-            claims: spaces.add(format!("claims of {}", target.table)),
+            // Of one generation: what this store has sent stands in no other.
+            claims: spaces.add(format!("claims of {}", table.physical_name())),
             table: table.clone(),
             key,
             beside,
