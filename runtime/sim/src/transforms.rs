@@ -131,13 +131,15 @@ fn draft(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transf
     }
     this.spec.columns = key_columns(table);
     let key = this.spec.columns.len();
-    // A value that was not sent is filled from row state, if there is some.
-    let may_ask_big = !stateless || !table.leaves_out;
-    this.spec.columns.extend(random_columns(may_ask_big, rng));
+    this.spec.columns.extend(random_columns(rng));
     let target = |(place, kind): (usize, &Kind)| target(&format!("d{number}_{place}"), *kind, key);
     this.spec.targets = this.kinds.iter().enumerate().map(target).collect();
     this.spec.validate().expect("a declaration that makes sense");
     this.stateful = !this.spec.stateful_reasons(Some(&table.key())).is_empty();
+    if !this.stateful && table.leaves_out {
+        // Without row state a value that was not sent is a dead letter.
+        this.spec.columns.retain(|column| column.name != "big");
+    }
     this
 }
 
@@ -165,7 +167,7 @@ impl Transform {
             table: source_table(to),
             key,
             on,
-            columns: random_columns(true, rng),
+            columns: random_columns(rng),
             missing,
         });
         self.steps.push(to);
@@ -185,9 +187,9 @@ fn key_columns(table: &Table) -> Vec<InputColumn> {
     columns
 }
 
-fn random_columns(may_ask_big: bool, rng: &mut Rng) -> Vec<InputColumn> {
+fn random_columns(rng: &mut Rng) -> Vec<InputColumn> {
     let mut columns = vec![input("v", DataType::Int64, rng.u8(0..10) > 1)];
-    if may_ask_big && rng.bool() {
+    if rng.bool() {
         columns.push(input("big", DataType::Text, true));
     }
     columns

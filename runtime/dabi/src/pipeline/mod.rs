@@ -36,6 +36,7 @@ mod transforms;
 
 use std::time::Duration;
 
+use dabi_core::version::Term;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -83,6 +84,17 @@ pub enum PipelineError {
     /// A transform that needs row state, or the store of it.
     #[error(transparent)]
     Stateful(#[from] StatefulError),
+    /// Another process has taken the star over.
+    #[error(
+        "another dabi has taken the star over (term {by}, this one has {term}): stop one of the two, or give each \
+         a pipeline name and a lake of its own"
+    )]
+    Fenced {
+        /// The term of this process.
+        term: Term,
+        /// The newer one.
+        by: Term,
+    },
     /// Modules that contradict each other or the settings.
     #[error("{0}")]
     Transforms(String),

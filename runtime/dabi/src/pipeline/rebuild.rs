@@ -17,7 +17,7 @@ use dabi_core::position::Position;
 use dabi_core::resume;
 use dabi_core::star::TargetTable;
 use dabi_core::table::SourceTable;
-use dabi_core::version::Version;
+use dabi_core::version::{Term, Version};
 use tokio_util::sync::CancellationToken;
 
 use super::evaluator::{Evaluator, StarEpoch};
@@ -155,7 +155,7 @@ impl BringUp<'_> {
         let stateful = evaluator.stateful.as_ref().expect("it was just given");
         let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
         let unsent = stateful.state.unsent().map_err(StatefulError::State)?;
-        self.warehouse.ensure_targets(&tables, self.stop).await?;
+        self.show(&tables, evaluator.term).await?;
         for unsent in unsent {
             let outbox = Outbox::decode(&unsent.outbox).map_err(StatefulError::Outbox)?;
             let stateful = evaluator.stateful.as_ref().expect("it was just given");
@@ -186,7 +186,7 @@ impl BringUp<'_> {
         evaluator.stateful = Some(stateful);
         if generations.shown.is_none() {
             // Nobody sees anything yet: what comes may be watched.
-            self.warehouse.ensure_targets(&tables, self.stop).await?;
+            self.show(&tables, evaluator.term).await?;
         } else {
             self.warehouse.ensure_tables(&tables, self.stop).await?;
         }
@@ -206,16 +206,34 @@ impl BringUp<'_> {
         while evaluator.has_work() {
             evaluator = self.work(evaluator, Vec::new(), Position::default()).await?;
         }
-        self.warehouse.ensure_targets(&tables, self.stop).await?;
+        self.show(&tables, evaluator.term).await?;
         // The store of the letters before was another one.
         let names: Vec<&str> = loaded.iter().map(|one| one.module.spec().name.as_str()).collect();
         let first = Version::new(evaluator.term, before.next());
         self.warehouse.clear_older_letters(&names, first, self.stop).await?;
         let kept: BTreeSet<String> = tables.iter().map(TargetTable::physical_name).collect();
         for table in generations.tables.iter().filter(|table| !kept.contains(*table)) {
+            self.fence(evaluator.term).await?;
             self.warehouse.drop_generation(table, self.stop).await?;
         }
         Ok(evaluator)
+    }
+
+    /// Lets readers see `tables`.
+    async fn show(&self, tables: &[TargetTable], term: Term) -> Result<(), PipelineError> {
+        self.fence(term).await?;
+        Ok(self.warehouse.ensure_targets(tables, self.stop).await?)
+    }
+
+    /// Views and tables carry no term, so an old owner that wakes up would show
+    /// its own generation again and drop the newer one's: it must look first.
+    /// (The moment between the look and the statement remains.)
+    async fn fence(&self, term: Term) -> Result<(), PipelineError> {
+        let last = self.warehouse.last_epoch(&self.settings.pipeline, self.stop).await?;
+        match last {
+            Some(newer) if newer.term > term => Err(PipelineError::Fenced { term, by: newer.term }),
+            _ => Ok(()),
+        }
     }
 
     async fn work(
