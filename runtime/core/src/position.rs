@@ -110,6 +110,15 @@ impl Position {
         }
     }
 
+    /// Takes over every partition in which `other` is further.
+    pub fn advance(&mut self, other: &Self) {
+        for (topic, partition, next) in other.iter() {
+            if self.get(topic, partition).is_none_or(|done| done < next) {
+                self.set(topic, partition, next);
+            }
+        }
+    }
+
     /// Every partition with its next offset, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Topic, i32, Offset)> {
         self.0.iter().flat_map(|(topic, partitions)| {

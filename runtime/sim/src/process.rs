@@ -71,9 +71,7 @@ impl Process {
         if !stateful.is_empty() {
             self.bring_up_stateful(&mut star, stateful, record.as_ref(), &lake).await?;
         }
-        if star.last > Epoch(0) {
-            self.record(star.record(star.last)).await;
-        }
+        self.record(star.brought_up()).await;
         Lanes { process: self.clone(), author, head, star }.spawn();
         Ok(())
     }

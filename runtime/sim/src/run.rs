@@ -143,8 +143,12 @@ impl Run {
         }
         let (owner, world) = (self.owner(), self.world.borrow());
         let (lake, ends) = (world.objects.position(), world.kafka.ends());
-        let owner = owner.map(|life| (life.id, life.visible.borrow().clone(), life.has_work.get()));
-        Err(format!("no rest within {REST_STEPS_MAX} steps: {owner:?}, lake {lake:?}, ends {ends:?}"))
+        let alive = self.lives.iter().filter(|(id, _)| self.tasks.has(**id));
+        let alive: Vec<String> = alive.map(|(id, life)| format!("p{} {life:?}", id.0)).collect();
+        let owner = owner.map(|life| life.id);
+        Err(format!(
+            "no rest within {REST_STEPS_MAX} steps: owner {owner:?} of {alive:?}, lake {lake:?}, ends {ends:?}"
+        ))
     }
 
     fn is_at_rest(&self) -> bool {

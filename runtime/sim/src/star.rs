@@ -114,7 +114,8 @@ impl Star {
             None => Some(batch.clone()),
         };
         let batches: Vec<ChangeBatch> = all.iter().filter_map(new).collect();
-        self.position.merge(&epoch.position);
+        // While the lake catches up, events come again that the star has.
+        self.position.advance(&epoch.position);
         let mut star = self.replay(&batches);
         self.evaluate_stateful(&mut star, &all, &epoch.position)?;
         Ok(star)
@@ -168,6 +169,14 @@ impl Star {
     pub(crate) fn start_at(&mut self, position: Position) {
         self.start.clone_from(&position);
         self.position = position;
+    }
+
+    /// Everything is brought up: the star is where all its transforms are. As an
+    /// epoch of its own, since nothing else might come for long.
+    pub(crate) fn brought_up(&mut self) -> EpochRecord {
+        self.position = self.starts();
+        self.last = self.last.max(Epoch(1));
+        self.record(self.last)
     }
 
     /// From where on events are needed.

@@ -114,6 +114,7 @@ impl World {
 }
 
 /// A process as seen from outside; its tasks share it.
+#[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) id: ProcessId,
     /// The disk of its row state, which no other process has meanwhile.

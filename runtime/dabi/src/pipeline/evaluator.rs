@@ -187,7 +187,8 @@ impl Evaluator {
                 None => Some(batch.clone()),
             })
             .collect();
-        self.position.merge(&epoch.position);
+        // While the lake catches up, events come again that the star has.
+        self.position.advance(&epoch.position);
         self.last = self.last.next();
         // Before the new ones, which may decide their keys.
         let retried = std::mem::take(&mut self.retried);
@@ -349,6 +350,14 @@ impl Evaluator {
     pub(super) fn start_at(&mut self, position: Position) {
         self.start.clone_from(&position);
         self.position = position;
+    }
+
+    /// Everything is brought up: the star is where all its transforms are. As an
+    /// epoch of its own, since nothing else might come for long.
+    pub(super) fn brought_up(&mut self) -> EpochRecord {
+        self.position = self.starts();
+        self.last = self.last.max(Epoch(1));
+        self.record(self.last)
     }
 
     /// From where on events are needed.

@@ -10,7 +10,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
 use dabi_core::resume::{self, BringUp, Running};
-use dabi_core::version::Epoch;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -90,10 +89,8 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         stop: &pipeline.stop,
         abort,
     };
-    let evaluator = rebuild.bring_up(evaluator, stateful, record.as_ref()).await?;
-    if evaluator.last > Epoch(0) {
-        warehouse.record_epoch(&evaluator.record(evaluator.last), abort).await?;
-    }
+    let mut evaluator = rebuild.bring_up(evaluator, stateful, record.as_ref()).await?;
+    warehouse.record_epoch(&evaluator.brought_up(), abort).await?;
     let star_position = evaluator.starts();
     let from = lake_position.meet(&star_position);
     tracing::info!(term = %term, transforms = loaded.len(), "pipeline {} starts", settings.pipeline);

@@ -102,11 +102,7 @@ impl Meta {
 
     /// Moves to `position`, but back nowhere: what is read again is skipped.
     pub(super) fn advance(&mut self, position: &Position) {
-        for (topic, partition, next) in position.iter() {
-            if self.position.get(topic, partition).is_none_or(|done| done < next) {
-                self.position.set(topic, partition, next);
-            }
-        }
+        self.position.advance(position);
     }
 
     /// Begins a sweep, anew if it was under way.
