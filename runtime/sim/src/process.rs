@@ -181,7 +181,8 @@ impl Process {
         step().await;
         disk.lose();
         store = disk.open();
-        let generation = generations.highest.map_or(1, |highest| highest + 1);
+        self.ask("look at the fence", |world| self.fence(world)).await?;
+        let generation = generations.highest.map_or(1, |highest| highest + 1).max(star.term.0);
         let Opened::Ready(engine) = open_engine(&members, generation, page_rows, &store) else {
             unreachable!("an empty store holds nothing that could differ")
         };

@@ -70,7 +70,11 @@ impl BringUp<'_> {
         match reason {
             None => self.go_on(evaluator).await,
             Some(reason) => {
-                let next = generations.highest.map_or(FIRST_GENERATION, |highest| highest + 1);
+                // Not below the term, so that no two owners fill the same tables:
+                // a newer one's are there only once it is seen at the fence.
+                self.fence(evaluator.term).await?;
+                let free = generations.highest.map_or(FIRST_GENERATION, |highest| highest + 1);
+                let next = free.max(evaluator.term.0);
                 self.rebuild(evaluator, loaded, next, &generations, &reason).await
             }
         }
