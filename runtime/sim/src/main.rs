@@ -1,4 +1,7 @@
-//! Runs seeds for as long as asked, in as many threads as there are cores.
+//! Runs seeds one after the other, by default random ones: for long runs.
+
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Runs the simulation.
@@ -15,26 +18,19 @@ struct Arguments {
     trace: bool,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let from = arguments.from.unwrap_or_else(|| fastrand::u64(..u64::from(u32::MAX)));
-    let mut failed = 0;
+    let from = arguments.from.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    // A panic is a failure like any other, and told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
-    for seed in from..from + arguments.seeds {
-        match dabi_sim::run(seed, arguments.trace) {
-            Ok(report) => {
-                if arguments.seeds == 1 {
-                    println!("{report:?}")
-                }
-            }
-            Err(failure) => {
-                failed += 1;
-                for l in &failure.trace {
-                    println!("{l}");
-                }
-                println!("{failure}");
-            }
+    let mut failed = 0;
+    for seed in from..from.saturating_add(arguments.seeds) {
+        if let Err(failure) = dabi_sim::run(seed, arguments.trace) {
+            failed += 1;
+            failure.trace.iter().for_each(|line| println!("{line}"));
+            println!("{failure}");
         }
     }
     println!("{failed} of {} seeds from {from} failed", arguments.seeds);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
