@@ -42,6 +42,9 @@ pub(crate) enum Halt {
     Engine(#[from] EngineError),
 }
 
+/// A transform with the module that runs it.
+type Member = (Transform, Module);
+
 /// A process; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Process {
@@ -77,7 +80,7 @@ impl Process {
     }
 
     /// Transforms with row state, and those without.
-    fn members(&self) -> (Vec<(Transform, Module)>, Vec<(Transform, Module)>) {
+    fn members(&self) -> (Vec<Member>, Vec<Member>) {
         let world = self.world.borrow();
         let all = world.transforms.iter().cloned().zip(self.life.modules.iter().copied());
         all.partition(|(transform, _)| transform.stateful)

@@ -241,9 +241,9 @@ pub(crate) fn apply(transform: &Transform, module: Module, rows: usize, inputs: 
     let v = |row: usize| v.is_valid(row).then(|| v.value(row));
     let digests: Vec<String> = (0..rows).map(|row| texts(inputs, row).join("|")).collect();
     let mut applied = Applied::default();
-    for row in 0..rows {
+    for (row, digest) in digests.iter().enumerate() {
         if outputs(module, Kind::Own, v(row), "").is_none() {
-            let (code, message) = ("poison".into(), digests[row].clone());
+            let (code, message) = ("poison".into(), digest.clone());
             applied.errors.push(AppliedError { row: number(row), code, message });
         }
     }

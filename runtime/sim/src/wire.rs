@@ -65,7 +65,7 @@ fn event(schema: &Schema, table: &Table, change: &Change) -> Message {
     let key_json = |key: &Key| {
         let payload = image_of_key(table, key);
         if schema.has_schemas {
-            json!({"schema": struct_of("Key", key_fields(table)), "payload": payload})
+            json!({"schema": struct_of("Key", &key_fields(table)), "payload": payload})
         } else {
             payload
         }
@@ -118,7 +118,7 @@ fn key_fields(table: &Table) -> Vec<Value> {
     fields
 }
 
-fn struct_of(name: &str, fields: Vec<Value>) -> Value {
+fn struct_of(name: &str, fields: &[Value]) -> Value {
     json!({"type": "struct", "optional": false, "name": name, "fields": fields})
 }
 
@@ -140,7 +140,7 @@ fn envelope(table: &Table) -> Value {
         json!({"type": "struct", "optional": false, "name": "Source", "field": "source", "fields": source});
     struct_of(
         "Envelope",
-        vec![
+        &[
             image("before"),
             image("after"),
             source,
