@@ -41,9 +41,7 @@ impl EpochRecord {
     pub fn version(&self) -> Version {
         Version::new(self.term, self.epoch)
     }
-}
 
-impl EpochRecord {
     /// The record by which `term` takes the star of `pipeline` over: it says what
     /// `last` said. It is to stand before anything of the term does; else, if
     /// this owner ends early and an older one wakes up, the older one's next
@@ -57,6 +55,7 @@ impl EpochRecord {
             position: Position::default(),
             modules: BTreeMap::new(),
             truncates: BTreeMap::new(),
+            open_work: Vec::new(),
         };
         last.map_or_else(nothing, |last| Self { term, epoch: Epoch(0), ..last.clone() })
     }

@@ -75,7 +75,7 @@ pub(crate) fn open_engine(
 ) -> Opened {
     let declared = members.iter().map(|(transform, module)| transform.declared(*module, generation));
     let declared: Vec<StatefulTransform> = declared.collect();
-    Engine::open(&declared, Settings { page_rows }, store.committed().as_ref())
+    Engine::open(&declared, Settings { page_rows, ..Settings::default() }, store.committed().as_ref())
         .expect("declarations that fit")
 }
 
@@ -203,6 +203,7 @@ impl Star {
                 .iter()
                 .map(|one| (one.transform.spec.source.to_string(), one.truncates.clone()))
                 .collect(),
+            open_work: Vec::new(),
         }
     }
 

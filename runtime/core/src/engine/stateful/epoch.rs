@@ -25,7 +25,7 @@ use super::plan::Plan;
 use super::relation::{Consumption, Relation};
 use super::timeline::Emptied;
 use super::{Engine, EngineError, EpochEvents, EpochReport};
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, Op};
 use crate::engine::state::{Commit, Space, State};
 use crate::fold::Truncate;
 use crate::version::Version;
