@@ -135,7 +135,9 @@ pub fn distrust(applied: &Position, record: Option<&EpochRecord>) -> Option<&'st
     match record {
         None => Some("the warehouse does not know this pipeline"),
         // Taken over, and nothing else: there may be no row of it.
-        Some(record) if record.position.is_empty() => Some("the warehouse has nothing of this pipeline"),
+        Some(record) if record.epoch == Epoch(0) && record.position.is_empty() => {
+            Some("the warehouse has nothing of this pipeline")
+        }
         Some(record) if !applied.covers(&record.position) => Some("it is older than what the warehouse has"),
         Some(_) => None,
     }
