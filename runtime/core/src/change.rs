@@ -15,7 +15,7 @@ pub mod testing;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StructArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, DictionaryArray, Int64Array, RecordBatch, StructArray};
 use arrow::datatypes::{
     DataType, Field, FieldRef, Fields, Int8Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
 };
@@ -418,12 +418,18 @@ impl ChangeBatch {
     /// them, in the order of the columns' names. `None` where it has none.
     #[must_use]
     pub fn shown_keys(&self) -> Vec<Option<String>> {
+        match self.named_keys() {
+            Some(keys) => keys.iter().map(|key| key.map(shown)).collect(),
+            None => vec![None; self.num_rows()],
+        }
+    }
+
+    /// For each row the bytes of its key, in the order of the columns' names:
+    /// null where a value of it is. `None` for a table without a key.
+    pub(crate) fn named_keys(&self) -> Option<BinaryArray> {
         let mut key = self.key.clone();
         key.sort_unstable_by_key(|column| self.row_fields()[*column].name());
-        if key.is_empty() {
-            return vec![None; self.num_rows()];
-        }
-        keys_of(self, &key).iter().map(|key| key.map(shown)).collect()
+        (!key.is_empty()).then(|| keys_of(self, &key))
     }
 
     /// A row with everything that is known of its event, for people to look at.

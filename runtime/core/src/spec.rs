@@ -119,7 +119,7 @@ pub struct Target {
     pub as_of: Vec<AsOf>,
     /// `order`: columns that rows are sorted by, in place of the key's order;
     /// `partition`: a function of the key; `ttl`: `<column> + INTERVAL n DAY`;
-    /// `comment`.
+    /// `comment`; append: `ops`, see [`Target::keeps`].
     pub options: Options,
 }
 
@@ -280,6 +280,9 @@ impl Spec {
     /// source's primary key; while it is not known (`None`), it is not held
     /// against the targets'. That `apply` gives at most one row per source row
     /// can only be checked on each answer.
+    ///
+    /// Or `append` targets alone, which need neither the source's key nor one row
+    /// per event: the change is part of their key.
     #[must_use]
     pub fn stateful_reasons(&self, source_key: Option<&[&str]>) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -294,13 +297,16 @@ impl Spec {
             match target.kind {
                 TargetKind::Latest => {}
                 TargetKind::Scd2 => reasons.push(format!("{place} keeps every version of a row")),
-                TargetKind::Append => reasons.push(format!("{place} keeps every change of a row")),
+                TargetKind::Append if self.keeps_changes() => {}
+                TargetKind::Append => {
+                    reasons.push(format!("{place} keeps every change, beside targets that do not"));
+                }
             }
             for reference in &target.as_of {
                 reasons.push(format!("{place} refers to versions of {}", reference.dimension));
             }
-            let beside: Vec<&str> =
-                target.order_columns().filter(|c| !target.key.iter().any(|k| k == c)).collect();
+            let identity = target.identity();
+            let beside: Vec<&str> = target.order_columns().filter(|c| !identity.contains(c)).collect();
             if !beside.is_empty() {
                 // A row that changes them must remove the one it leaves behind.
                 reasons.push(format!("{place} is sorted by {}, beside its key", beside.join(", ")));
@@ -315,7 +321,7 @@ impl Spec {
                         .push(format!("{place}: key column {key} is not passed through from the source")),
                 }
             }
-            let Some(source_key) = source_key else { continue };
+            let Some(source_key) = source_key.filter(|_| target.kind != TargetKind::Append) else { continue };
             let wanted: BTreeSet<&str> = source_key.iter().copied().collect();
             if passed.len() == target.key.len() && passed != wanted {
                 reasons.push(format!(

@@ -8,6 +8,9 @@
 //! Invariant: for each key that occurs in an epoch exactly one row leaves for
 //! each target: what `apply` gave, or a tombstone. So an epoch may be applied
 //! again, whole or in part, under a higher version, and the star ends the same.
+//! Of an append target the change is part of the key (`star::change_keys`), so
+//! there each event decides for itself, and nothing that comes later takes its
+//! rows away.
 
 pub(crate) mod rows;
 pub mod state;
@@ -23,12 +26,14 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::change::{ChangeBatch, Op};
 pub use crate::fold::Truncates;
+use crate::spec::Spec;
 pub use rows::{EvaluatedBatch, star_rows};
 
 /// What becomes of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A later event of the epoch decides its key, or it is a truncate.
+    /// A later event of the epoch decides its key, it is a truncate, or its
+    /// operation is none that the targets keep.
     Superseded,
     /// Its key has a star row if the transform gives one.
     Evaluate,
@@ -86,6 +91,14 @@ impl Verdicts {
             verdicts.push(own);
         }
         Ok(Self(verdicts))
+    }
+
+    /// As [`Verdicts::judge`], for a transform that keeps changes: every event
+    /// counts for itself, whatever came of its key since.
+    #[must_use]
+    pub fn of_changes(batches: &[ChangeBatch], spec: &Spec) -> Self {
+        let verdict = |op| if spec.is_called_for(op) { Verdict::Evaluate } else { Verdict::Superseded };
+        Self(batches.iter().map(|batch| batch.ops().map(verdict).collect()).collect())
     }
 
     /// The rows of batch `index` that got `verdict`, ascending.

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::change::{Wire, change_schema, row_field};
 use crate::fold::Truncate;
+use crate::spec::{Options, Target, TargetKind};
 use crate::version::{Epoch, Term, Version};
 
 #[derive(Clone, Debug)]
@@ -152,6 +153,41 @@ fn apply_epoch(table: &mut Table, truncates: &mut Truncates, batches: &[ChangeBa
         };
         table.insert(&star_rows(&evaluated, &schema, version).unwrap());
     }
+}
+
+#[test]
+fn where_changes_are_kept_no_event_decides_for_another() {
+    let events = [Op::Read, Op::Create, Op::Update, Op::Update, Op::Truncate, Op::Delete].map(|op| Event {
+        op,
+        id: 1,
+        value: 0,
+        lsn: Some(5),
+        ts: 1,
+    });
+    let target = |ops: &str| Target {
+        table: "f".into(),
+        kind: TargetKind::Append,
+        columns: Vec::new(),
+        key: Vec::new(),
+        as_of: Vec::new(),
+        options: Options::from([("ops".to_owned(), ops.to_owned())]),
+    };
+    let evaluated = |targets: &[&str]| {
+        let spec = Spec {
+            name: "changes".into(),
+            version: "1".into(),
+            source: "shop.orders".parse().unwrap(),
+            columns: Vec::new(),
+            lookups: Vec::new(),
+            targets: targets.iter().map(|ops| target(ops)).collect(),
+            options: Options::new(),
+        };
+        let verdicts = Verdicts::of_changes(&[batch(0, 0, &events)], &spec);
+        assert_eq!(verdicts.rows(0, Verdict::Tombstone), [0; 0], "nothing takes rows away");
+        verdicts.rows(0, Verdict::Evaluate)
+    };
+    assert_eq!(evaluated(&["c,u,d"]), [1, 2, 3, 5]);
+    assert_eq!(evaluated(&["d", "r"]), [0, 5]);
 }
 
 /// The fold, told in the plainest way.

@@ -76,14 +76,19 @@ fn push_values(bytes: &mut Vec<u8>, batch: &ChangeBatch, columns: &[usize], row:
 }
 
 /// A key for a person to read: its values with commas between them.
-pub(crate) fn shown(mut key: &[u8]) -> String {
+pub(crate) fn shown(key: &[u8]) -> String {
+    shown_values(key).join(", ")
+}
+
+/// The values of a key as texts, which do not depend on how the wire had them.
+pub(crate) fn shown_values(mut key: &[u8]) -> Vec<String> {
     let mut values = Vec::new();
     while let Some((tag, rest)) = key.split_first() {
         key = rest;
         let Some(value) = take_shown(*tag, &mut key) else { break };
         values.push(value);
     }
-    values.join(", ")
+    values
 }
 
 /// One value of a key; `None` if these are not the bytes of one.

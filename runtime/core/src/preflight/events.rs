@@ -8,6 +8,7 @@ use super::Finding;
 use crate::change::{CONNECT_NAME_KEY, ChangeBatch, Op, meta};
 use crate::reading::read_columns;
 use crate::spec::{BEFORE_PREFIX, Spec};
+use crate::star::has_changes_without_lsn;
 use crate::table::SourceTable;
 
 /// Kafka Connect's own types of times, which count milliseconds.
@@ -105,6 +106,7 @@ fn of_transform(spec: &Spec, table: &SourceTable, batches: &[&ChangeBatch]) -> V
     findings.extend(unread(spec, &place, batches));
     findings.extend(unsent(spec, &place, batches, is_stateless));
     findings.extend(no_before(spec, &place, batches));
+    findings.extend(no_identity(spec, &place, batches));
     findings
 }
 
@@ -155,9 +157,8 @@ fn unsent(spec: &Spec, place: &str, batches: &[&ChangeBatch], is_stateless: bool
     })
 }
 
-/// Before-images asked for that are not sent.
+/// Before-images that are needed and not sent.
 fn no_before(spec: &Spec, place: &str, batches: &[&ChangeBatch]) -> Option<Finding> {
-    let asks = spec.columns.iter().any(|column| column.name.starts_with(BEFORE_PREFIX));
     let lacks = |batch: &&ChangeBatch| {
         let before = batch.before();
         batch
@@ -165,11 +166,35 @@ fn no_before(spec: &Spec, place: &str, batches: &[&ChangeBatch]) -> Option<Findi
             .enumerate()
             .any(|(row, op)| op == Op::Update && before.is_none_or(|before| before.is_null(row)))
     };
-    (asks && batches.iter().any(lacks)).then(|| {
-        Finding::warning(
+    if !batches.iter().any(lacks) {
+        return None;
+    }
+    let full = format!("ALTER TABLE {} REPLICA IDENTITY FULL", spec.source);
+    if spec.columns.iter().any(|column| column.name.starts_with(BEFORE_PREFIX)) {
+        return Some(Finding::warning(
             place,
             "it asks for before-images, and updates come without them",
-            format!("ALTER TABLE {} REPLICA IDENTITY FULL", spec.source),
+            full,
+        ));
+    }
+    (spec.keeps_changes() && spec.is_called_for(Op::Delete)).then(|| {
+        Finding::warning(
+            place,
+            "it keeps deletes, and these may come with the row's key alone, the rest null, 0 or empty: updates come \
+             without before-images",
+            format!("{full}, or leave d out of the ops of its targets"),
+        )
+    })
+}
+
+/// Changes that are kept, and cannot be told from one another.
+fn no_identity(spec: &Spec, place: &str, batches: &[&ChangeBatch]) -> Option<Finding> {
+    let lack = batches.iter().any(|batch| has_changes_without_lsn(batch));
+    (spec.keeps_changes() && lack).then(|| {
+        Finding::warning(
+            place,
+            "it keeps changes, and these carry no LSN: one that is sent again stands twice",
+            "where they are flattened, set add.fields to op,source.ts_ms,lsn",
         )
     })
 }

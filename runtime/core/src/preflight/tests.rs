@@ -167,6 +167,19 @@ fn the_first_events_are_held_against_what_is_asked() {
 }
 
 #[test]
+fn what_keeps_changes_needs_to_tell_them_apart() {
+    let mut keeps = spec(vec![input("value", DataType::Text)]);
+    keeps.targets[0].kind = TargetKind::Append;
+    let sent = || update(&["id"], text(), None, |_| {});
+    check(&keeps, sent(), Some(Severity::Warning), "leave d out of the ops");
+    keeps.targets[0].options.insert("ops".into(), "c,u".into());
+    check(&keeps, sent(), None, "");
+    let findings = judge_events(&[&keeps], &[update(&["id"], text(), None, |event| event.lsn = None)]);
+    let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(shown.iter().any(|finding| finding.contains("one that is sent again stands twice")), "{shown:?}");
+}
+
+#[test]
 fn tables_that_nobody_asks_for_are_none_of_our_business() {
     let other = Spec { source: SourceTable::new("shop", "other"), ..spec(vec![]) };
     check(&other, update(&[], text(), None, |_| {}), None, "");

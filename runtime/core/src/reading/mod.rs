@@ -124,8 +124,11 @@ pub enum ReadError {
 /// # Errors
 /// The first column that cannot be read at all.
 pub fn read_columns(batch: &ChangeBatch, spec: &Spec) -> Result<(Vec<ArrayRef>, Vec<RowFault>), ReadError> {
-    let called = batch.ops().map(|op| !matches!(op, Op::Delete | Op::Truncate)).collect::<BooleanBuffer>();
-    let keyed = batch.ops().map(|op| op != Op::Truncate).collect::<BooleanBuffer>();
+    let called = batch.ops().map(|op| spec.is_called_for(op)).collect::<BooleanBuffer>();
+    let keyed = match spec.keeps_changes() {
+        true => called.clone(),
+        false => batch.ops().map(|op| op != Op::Truncate).collect::<BooleanBuffer>(),
+    };
     let mut arrays = Vec::with_capacity(spec.columns.len());
     let mut faults = Vec::new();
     for (position, column) in spec.columns.iter().enumerate() {

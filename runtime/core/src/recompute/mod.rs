@@ -225,7 +225,7 @@ impl<'a> Recomputation<'a> {
         let origin: Vec<u32> =
             outputs.iter().flat_map(|output| &output.origin).map(|row| called[*row as usize]).collect();
         let columns: Vec<ArrayRef> = match outputs.as_slice() {
-            [] => declared.columns.iter().map(|c| new_empty_array(&c.data_type.arrow())).collect(),
+            [] => declared.all_columns().map(|c| new_empty_array(&c.data_type.arrow())).collect(),
             several => (0..declared.columns.len())
                 .map(|column| concat(&several.iter().map(|o| o.columns[column].as_ref()).collect::<Vec<_>>()))
                 .collect::<Result<_, _>>()?,

@@ -4,7 +4,8 @@
 //! Owns which columns identify a row of the star. Does not own what stands in
 //! the added columns (`star`, `engine`).
 
-use super::{ColumnSource, Spec, Target, TargetKind};
+use super::{ColumnSource, Spec, Target, TargetKind, options};
+use crate::change::Op;
 use crate::data_type::DataType;
 
 /// A column that dabi adds behind those that a target declares, and fills.
@@ -58,7 +59,7 @@ const APPEND: &[AutomaticColumn] = &[AutomaticColumn {
     data_type: DataType::Uint64,
     nullable: false,
     identifies: true,
-    comment: "the change that the row stands for",
+    comment: "the change that the row stands for, and which of its rows it is",
 }];
 
 /// A column of a target, declared or added.
@@ -106,7 +107,36 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Does an append target keep changes of this operation? Those that its
+    /// option `ops` lists; without it inserts, updates and deletes, because a
+    /// snapshot reads what is there, and nothing happened.
+    #[must_use]
+    pub fn keeps(&self, op: Op) -> bool {
+        match self.options.get("ops").and_then(|text| options::ops(text)) {
+            Some(listed) => listed.contains(&op),
+            None => matches!(op, Op::Create | Op::Update | Op::Delete),
+        }
+    }
+}
+
 impl Spec {
+    /// Is each target `append`, so that every event counts and not only the last
+    /// one of a key?
+    #[must_use]
+    pub fn keeps_changes(&self) -> bool {
+        self.targets.iter().all(|target| target.kind == TargetKind::Append)
+    }
+
+    /// Is the module called with events of this operation?
+    #[must_use]
+    pub fn is_called_for(&self, op: Op) -> bool {
+        if self.keeps_changes() {
+            return self.targets.iter().any(|target| target.keeps(op));
+        }
+        !matches!(op, Op::Delete | Op::Truncate)
+    }
+
     pub(super) fn validate_history(&self, target: &Target, faults: &mut Vec<String>) {
         let place = format!("target {}", target.table);
         for added in target.kind.automatic_columns() {
@@ -121,8 +151,8 @@ impl Spec {
             TargetKind::Append => {
                 if let Some(lookup) = self.lookups.first() {
                     faults.push(format!(
-                        "{place} keeps each change as it was, but lookup {} shows what changes later; refer to a \
-                         version of a dimension (as-of), or make the target latest",
+                        "{place} keeps each change as it was, but lookup {} shows what changes later; leave \
+                         that to queries, or make the target latest",
                         lookup.name
                     ));
                 }

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Options, Target, TargetColumn};
+use super::{Options, Target, TargetColumn, TargetKind};
+use crate::change::Op;
 use crate::data_type::DataType;
 
-const TARGET_OPTIONS: &[&str] = &["order", "partition", "ttl", "comment"];
+const TARGET_OPTIONS: &[&str] = &["order", "partition", "ttl", "comment", "ops"];
 const COLUMN_OPTIONS: &[&str] = &["codec", "low-cardinality", "enum", "comment"];
 /// Functions whose value never changes for the same argument, wherever and
 /// whenever they run.
@@ -50,6 +51,16 @@ pub(super) fn check_target(place: &str, target: &Target, faults: &mut Vec<String
             PARTITION_FUNCTIONS.join(", ")
         ));
     }
+    if let Some(text) = target.options.get("ops") {
+        if target.kind != TargetKind::Append {
+            faults
+                .push(format!("{place}: option ops says which changes an append target keeps; take it away"));
+        } else if ops(text).is_none() {
+            faults.push(format!(
+                "{place}: option ops is {text:?}; list some of c, u, d and r (snapshot reads) with commas between them"
+            ));
+        }
+    }
     if let Some(ttl) = target.options.get("ttl")
         && !is_ttl(ttl, target)
     {
@@ -58,6 +69,15 @@ pub(super) fn check_target(place: &str, target: &Target, faults: &mut Vec<String
             TTL_UNITS.join("|")
         ));
     }
+}
+
+/// The operations of an `ops` option; `None` if it is no list of them.
+pub(super) fn ops(text: &str) -> Option<Vec<Op>> {
+    let ops: Vec<Op> = text.split(',').map(|letter| Op::from_letter(letter.trim())).collect::<Option<_>>()?;
+    let mut distinct = ops.clone();
+    distinct.sort_unstable_by_key(|op| op.letter());
+    distinct.dedup();
+    (distinct.len() == ops.len() && !ops.contains(&Op::Truncate)).then_some(ops)
 }
 
 fn check_order(place: &str, target: &Target, order: &str, faults: &mut Vec<String>) {

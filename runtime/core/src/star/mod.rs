@@ -1,6 +1,6 @@
 //! The star: what a target becomes in ClickHouse, as data.
 //!
-//! Owns names, columns, types, DDL, version keys, and which values ClickHouse
+//! Owns names, columns, types, DDL, keys of versions and changes, and which values ClickHouse
 //! can hold. Does not own sending any of it (`warehouse`), nor which rows there
 //! are (`engine`).
 //!
@@ -8,6 +8,7 @@
 //! view; the sorting key holds what identifies a row, or deletes would leave
 //! ghosts.
 
+mod change_key;
 mod clickhouse_type;
 mod ddl;
 mod range;
@@ -22,6 +23,7 @@ use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef, TimeUnit};
 use crate::data_type::DataType;
 use crate::spec::{AutomaticColumn, Options, Spec, Target};
 
+pub use change_key::{change_keys, has_changes_without_lsn};
 pub use clickhouse_type::ClickHouseType;
 pub use ddl::{Alteration, ExistingColumn, ExistingTable, Refusal, quote};
 pub use range::OutOfRange;

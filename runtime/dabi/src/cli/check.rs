@@ -48,6 +48,13 @@ pub(super) async fn run(command: &CheckCommand, settings: &Settings) -> anyhow::
         println!("transform {} {}: {} → {}", spec.name, spec.version, spec.source, targets.join(", "));
         println!("  module {}", module.hash());
         let reasons = spec.stateful_reasons(None);
+        if reasons.is_empty() && spec.keeps_changes() {
+            println!(
+                "  stateless: every change of {} gives rows of its own, which nothing changes",
+                spec.source
+            );
+            continue;
+        }
         if reasons.is_empty() {
             println!(
                 "  stateless, if the key of {} is the target's key (checked on its first event)",

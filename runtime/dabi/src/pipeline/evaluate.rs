@@ -5,13 +5,17 @@
 //! rule is in `dabi_core` (`reading`, `engine`, `star`) or in `transform`.
 //!
 //! Invariant: every event that decides its key leaves, for every target, one
-//! live row or one tombstone, and if it failed also one dead letter.
+//! live row or one tombstone, and if it failed also one dead letter. (Where every
+//! change is kept, each event leaves its own: `changes`.)
 
-use std::collections::{BTreeMap, HashSet};
+mod changes;
+mod live_rows;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_empty_array};
-use arrow::compute::{concat, take};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::error::ArrowError;
 use dabi_core::change::ChangeBatch;
 use dabi_core::dead_letter::Stage;
@@ -23,7 +27,8 @@ use dabi_core::star::TargetTable;
 use dabi_core::version::Version;
 use rayon::prelude::*;
 
-use super::open_letters::OpenLetters;
+use self::live_rows::LiveRows;
+use super::open_letters::{OpenLetters, letter_keys};
 use super::status::Status;
 use super::swap::Coverage;
 use super::transforms::{self, FIRST_GENERATION};
@@ -53,6 +58,8 @@ pub(super) struct LiveTransform {
     pub(super) is_tried: bool,
     /// Source rows that it could not use.
     pub(super) letters: OpenLetters,
+    /// Was it said that some of its changes double when they are sent again?
+    warned_of_places: bool,
     metrics: Metrics,
 }
 
@@ -74,7 +81,8 @@ pub(super) struct Output {
 pub struct Failure {
     /// The event, as a batch of one row.
     pub(super) event: ChangeBatch,
-    /// The source row's key, for people to read; `None` where it cannot be told.
+    /// The key of its dead letter, for people to read (see `open_letters`);
+    /// `None` where it cannot be told.
     pub(super) key: Option<String>,
     /// Where it failed.
     pub(super) stage: Stage,
@@ -176,6 +184,7 @@ impl LiveTransform {
             holds_truncates_again: false,
             is_tried: false,
             letters: OpenLetters::default(),
+            warned_of_places: false,
             metrics,
         }
     }
@@ -198,6 +207,14 @@ impl LiveTransform {
         self.metrics.stopped.get_or_create(&TransformLabel { transform: name.clone() }).set(1);
     }
 
+    /// Takes in truncates of its source table. Where changes are kept they change
+    /// nothing, and are not remembered.
+    pub(super) fn learn_truncates(&mut self, truncates: &Truncates) {
+        if !self.spec().keeps_changes() {
+            self.truncates.merge(truncates);
+        }
+    }
+
     /// Evaluates `batches`, all of its source table and in the order of reading.
     /// Blocks: call it from a CPU thread.
     ///
@@ -211,34 +228,49 @@ impl LiveTransform {
     ) -> Result<Output, EvaluateError> {
         self.check_key(batches)?;
         let mut output = Output { rows: vec![Vec::new(); self.tables.len()], ..Output::default() };
-        output.truncates = self.truncates.learn(batches);
+        let keeps_changes = self.spec().keeps_changes();
+        if keeps_changes {
+            self.warn_of_places(batches);
+        } else {
+            output.truncates = self.truncates.learn(batches);
+        }
         let calls: Vec<ChangeBatch> = batches.iter().flat_map(split).collect();
         let inputs = calls.par_iter().map(|batch| self.read(batch)).collect::<Result<Vec<_>, _>>()?;
-        let key = self.key_inputs();
-        let keys: Vec<Vec<ArrayRef>> = inputs
-            .iter()
-            .map(|read| key.iter().map(|input| Arc::clone(&read.columns[*input])).collect())
-            .collect();
-        let verdicts =
-            Verdicts::judge(&calls, &keys, &self.truncates).map_err(|source| self.rows_error(source))?;
+        let verdicts = match keeps_changes {
+            true => Verdicts::of_changes(&calls, self.spec()),
+            false => self.judge(&calls, &inputs).map_err(|source| self.rows_error(source))?,
+        };
         let budget = PoisonBudget::new(self.module());
         let parts = (0..calls.len()).into_par_iter().map(|index| {
+            let (batch, inputs) = (&calls[index], &inputs[index]);
             let tombstones = verdicts.rows(index, Verdict::Tombstone);
             let asked = verdicts.rows(index, Verdict::Evaluate);
-            self.metrics.timed(CpuStage::Transform, || {
-                self.evaluate_call(&calls[index], &inputs[index], asked, tombstones, version, &budget)
+            self.metrics.timed(CpuStage::Transform, || match keeps_changes {
+                true => self.evaluate_changes(batch, inputs, asked, version, &budget),
+                false => self.evaluate_call(batch, inputs, asked, tombstones, version, &budget),
             })
         });
         let parts: Result<Vec<Part>, CallError> = parts.collect();
         match parts {
             Ok(parts) => {
                 parts.into_iter().for_each(|part| output.add(part));
-                output.repaired = self.letters.learn(&calls, &verdicts, &output.failures, &output.truncates);
+                let spec = self.workers.module().spec();
+                output.repaired =
+                    self.letters.learn(spec, &calls, &verdicts, &output.failures, &output.truncates);
             }
             Err(CallError::Stopped(stopped)) => self.stopped = Some(stopped.reason),
             Err(CallError::Rows(source)) => return Err(self.rows_error(source)),
         }
         Ok(output)
+    }
+
+    fn judge(&self, calls: &[ChangeBatch], inputs: &[Inputs]) -> Result<Verdicts, ArrowError> {
+        let key = self.key_inputs();
+        let keys: Vec<Vec<ArrayRef>> = inputs
+            .iter()
+            .map(|read| key.iter().map(|input| Arc::clone(&read.columns[*input])).collect())
+            .collect();
+        Verdicts::judge(calls, &keys, &self.truncates)
     }
 
     /// The narrow rule needs the source's key, which only events tell.
@@ -284,13 +316,16 @@ impl LiveTransform {
             }
             // A column that a tombstone does not need cannot fail it.
             if was_asked || keyless && was_dead {
-                failures.push(failure(batch, row, Stage::Read, fault.code, fault.message.clone()));
+                failures.push(self.failure(batch, row, Stage::Read, fault.code, fault.message.clone()));
             }
         }
         let applied = self.apply(batch, inputs, &asked, budget, &mut failures)?;
         let mut rows = Vec::with_capacity(self.tables.len());
         for (target, table) in self.tables.iter().enumerate() {
-            let (origins, columns) = self.live_rows(batch, target, table, &asked, &applied, &mut failures)?;
+            let mut live = self.given_rows(target, &asked, &applied)?;
+            self.check_one_row_each(&live.origins, table)?;
+            self.set_unfit_aside(batch, table, &mut live, &mut failures)?;
+            let LiveRows { origins, columns } = live;
             let mut dead = tombstones.clone();
             dead.extend(missing(&asked, &origins));
             if origins.is_empty() && dead.is_empty() {
@@ -331,52 +366,9 @@ impl LiveTransform {
         let applied = self.workers.apply_isolating(&input, budget)?;
         for error in &applied.errors {
             let row = asked[error.row as usize];
-            failures.push(failure(batch, row, Stage::Transform, &error.code, error.message.clone()));
+            failures.push(self.failure(batch, row, Stage::Transform, &error.code, error.message.clone()));
         }
         Ok(applied)
-    }
-
-    /// Rows of `batch` that have a row in this target, and its columns.
-    fn live_rows(
-        &self,
-        batch: &ChangeBatch,
-        target: usize,
-        table: &TargetTable,
-        asked: &[u32],
-        applied: &Applied,
-        failures: &mut Vec<Failure>,
-    ) -> Result<(Vec<u32>, Vec<ArrayRef>), CallError> {
-        let outputs: Vec<_> = applied.outputs.iter().filter(|output| output.target == target).collect();
-        let mut origins: Vec<u32> =
-            outputs.iter().flat_map(|output| &output.origin).map(|row| asked[*row as usize]).collect();
-        self.check_one_row_each(&origins, table)?;
-        let mut columns: Vec<ArrayRef> = match outputs.as_slice() {
-            [] => return Ok((Vec::new(), empty_columns(&self.spec().targets[target]))),
-            [output] => output.columns.clone(),
-            several => (0..several[0].columns.len())
-                .map(|column| {
-                    let parts: Vec<_> =
-                        several.iter().map(|output| output.columns[column].as_ref()).collect();
-                    concat(&parts)
-                })
-                .collect::<Result<_, _>>()?,
-        };
-        let unfit = table.out_of_range(&columns);
-        if !unfit.is_empty() {
-            for fault in &unfit {
-                let row = origins[fault.row];
-                failures.push(failure(batch, row, Stage::Star, "out-of-range", fault.message.clone()));
-            }
-            let unfit: HashSet<usize> = unfit.iter().map(|fault| fault.row).collect();
-            let kept: UInt32Array = (0u32..)
-                .take(origins.len())
-                .filter(|index| !unfit.contains(&(*index as usize)))
-                .collect::<Vec<_>>()
-                .into();
-            origins = kept.values().iter().map(|index| origins[*index as usize]).collect();
-            columns = columns.iter().map(|column| take(column, &kept, None)).collect::<Result<_, _>>()?;
-        }
-        Ok((origins, columns))
     }
 
     /// The half of the narrow rule that only answers can tell.
@@ -389,19 +381,19 @@ impl LiveTransform {
         Err(TransformStopped {
             transform: self.spec().name.clone(),
             reason: format!(
-                "it gave several rows of {} for one source row, which needs row state, and this version of dabi                  keeps none",
+                "it gave several rows of {} for one source row, which needs row state, and this version of dabi \
+                 keeps none",
                 table.view_name()
             ),
         })
     }
 
-    /// Input columns that hold the source's key.
+    /// Input columns that the targets' keys are passed through from.
     fn key_inputs(&self) -> Vec<usize> {
-        let target = &self.spec().targets[0];
-        let inputs = target.key.iter().filter_map(|name| self.input_of(target, name));
-        let mut inputs: Vec<usize> = inputs.collect();
-        inputs.sort_unstable();
-        inputs
+        let targets = self.spec().targets.iter();
+        let inputs =
+            targets.flat_map(|target| target.key.iter().filter_map(|name| self.input_of(target, name)));
+        inputs.collect::<BTreeSet<usize>>().into_iter().collect()
     }
 
     fn input_of(&self, target: &Target, column: &str) -> Option<usize> {
@@ -423,25 +415,21 @@ impl LiveTransform {
         target.columns.iter().map(column).collect()
     }
 
+    fn failure(&self, batch: &ChangeBatch, row: u32, stage: Stage, code: &str, message: String) -> Failure {
+        let event = batch.slice(row as usize, 1);
+        let key = letter_keys(self.spec(), &event).pop().flatten();
+        Failure { event, key, stage, code: code.to_owned(), message }
+    }
+
     fn rows_error(&self, source: ArrowError) -> EvaluateError {
         EvaluateError::Rows { transform: self.spec().name.clone(), source }
     }
-}
-
-fn empty_columns(target: &Target) -> Vec<ArrayRef> {
-    target.columns.iter().map(|column| new_empty_array(&column.data_type.arrow())).collect()
 }
 
 fn split(batch: &ChangeBatch) -> impl Iterator<Item = ChangeBatch> + '_ {
     (0..batch.num_rows())
         .step_by(CALL_ROWS_MAX)
         .map(|from| batch.slice(from, CALL_ROWS_MAX.min(batch.num_rows() - from)))
-}
-
-fn failure(batch: &ChangeBatch, row: u32, stage: Stage, code: &str, message: String) -> Failure {
-    let event = batch.slice(row as usize, 1);
-    let key = event.shown_keys().pop().flatten();
-    Failure { event, key, stage, code: code.to_owned(), message }
 }
 
 /// A call has at most [`CALL_ROWS_MAX`] rows.

@@ -148,8 +148,8 @@ pub(super) struct Evaluator {
     pub(super) position: Position,
     /// The last epoch that was evaluated.
     pub(super) last: Epoch,
-    /// Events that are evaluated once more.
-    pub(super) retried: Vec<ChangeBatch>,
+    /// Events that a transform, by its name, is given once more.
+    pub(super) retried: BTreeMap<String, Vec<ChangeBatch>>,
     /// Of the newest events.
     pub(super) samples: Samples,
     /// Shown to whoever asks.
@@ -167,7 +167,7 @@ impl Evaluator {
             start: Position::default(),
             position: Position::default(),
             last: Epoch(0),
-            retried: Vec::new(),
+            retried: BTreeMap::new(),
             samples: Samples::default(),
             status,
         }
@@ -190,9 +190,7 @@ impl Evaluator {
         // While the lake catches up, events come again that the star has.
         self.position.advance(&epoch.position);
         self.last = self.last.next();
-        // Before the new ones, which may decide their keys.
-        let retried = std::mem::take(&mut self.retried);
-        let mut star = self.evaluate_batches(&[retried, batches.clone()].concat(), self.last)?;
+        let mut star = self.evaluate_batches(&batches, self.last)?;
         self.evaluate_stateful(&mut star, &all, &epoch.position)?;
         for batch in &batches {
             self.samples.offer(batch, epoch.closed_at);
@@ -216,7 +214,7 @@ impl Evaluator {
         Ok(star)
     }
 
-    /// Evaluates `batches` as epoch `number`.
+    /// Evaluates `batches`, and what is to be retried, as epoch `number`.
     ///
     /// # Errors
     /// If a transform can never run on its source.
@@ -226,11 +224,13 @@ impl Evaluator {
         number: Epoch,
     ) -> Result<StarEpoch, EvaluateError> {
         let version = Version::new(self.term, number);
+        let mut retried = std::mem::take(&mut self.retried);
         let (mut inserts, mut truncates, mut dead_letters, mut cleared, mut rows) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
         for transform in self.transforms.iter_mut().filter(|transform| transform.stopped.is_none()) {
-            let own: Vec<ChangeBatch> =
-                batches.iter().filter(|batch| *batch.table() == transform.spec().source).cloned().collect();
+            // Before the new ones, which may decide their keys.
+            let mut own = retried.remove(&transform.spec().name).unwrap_or_default();
+            own.extend(batches.iter().filter(|batch| *batch.table() == transform.spec().source).cloned());
             if own.is_empty() {
                 continue;
             }
@@ -292,8 +292,7 @@ impl Evaluator {
         position: &Position,
     ) -> Result<StarEpoch, PipelineError> {
         self.last = self.last.next();
-        let retried = std::mem::take(&mut self.retried);
-        let mut star = self.evaluate_batches(&retried, self.last)?;
+        let mut star = self.evaluate_batches(&[], self.last)?;
         self.evaluate_stateful(&mut star, batches, position)?;
         Ok(star)
     }
@@ -382,6 +381,7 @@ impl Evaluator {
                 .chain(self.stateful.iter().flat_map(Stateful::modules))
                 .collect(),
             truncates: running
+                .filter(|transform| !transform.spec().keeps_changes())
                 .map(|t| (t.spec().source.to_string(), t.truncates.clone()))
                 .collect::<BTreeMap<_, _>>(),
             open_work: self.stateful.iter().flat_map(Stateful::open_work).collect(),

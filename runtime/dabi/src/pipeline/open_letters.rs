@@ -1,7 +1,9 @@
 //! The open dead letters of a transform without row state.
 //!
-//! Owns when such a letter is no more: the next event of its source row went
-//! through, or the row is gone. (The engine knows that of its own rows.)
+//! Owns what such a letter is of, and when it is no more: the next event of its
+//! source row went through, or the row is gone. (The engine knows that of its own
+//! rows.) Where every change is kept, a letter is of one change, and is no more
+//! when that very change went through.
 //!
 //! Invariant: a key that is here has a letter in the warehouse, and its event is
 //! the last one of that key. Memory: about 150 bytes a letter.
@@ -12,6 +14,8 @@ use dabi_core::change::ChangeBatch;
 use dabi_core::engine::{Verdict, Verdicts};
 use dabi_core::fold::Truncate;
 use dabi_core::position::Topic;
+use dabi_core::spec::Spec;
+use dabi_core::star::change_keys;
 
 use super::evaluate::Failure;
 use crate::warehouse::OpenLetter;
@@ -53,6 +57,7 @@ impl OpenLetters {
     /// the keys that are not any more.
     pub(super) fn learn(
         &mut self,
+        spec: &Spec,
         batches: &[ChangeBatch],
         verdicts: &Verdicts,
         failures: &[Failure],
@@ -62,7 +67,7 @@ impl OpenLetters {
         if !self.0.is_empty() {
             let failed: BTreeSet<&String> =
                 failures.iter().filter_map(|failure| failure.key.as_ref()).collect();
-            let decided = decided_keys(batches, verdicts);
+            let decided = decided_keys(spec, batches, verdicts);
             let is_repaired = |key: &String, place: &Place| {
                 let covered = || truncates.iter().any(|truncate| truncate.covers(place.lsn, place.ts_us));
                 !failed.contains(key) && (decided.contains(key) || covered())
@@ -88,10 +93,10 @@ impl OpenLetters {
     }
 
     /// The events of `batches` that still are the last of a key with a letter.
-    pub(super) fn still_open(&self, batches: &[ChangeBatch]) -> Vec<ChangeBatch> {
+    pub(super) fn still_open(&self, spec: &Spec, batches: &[ChangeBatch]) -> Vec<ChangeBatch> {
         let mut open = Vec::new();
         for batch in batches {
-            for (row, key) in batch.shown_keys().into_iter().enumerate() {
+            for (row, key) in letter_keys(spec, batch).into_iter().enumerate() {
                 let event = batch.slice(row, 1);
                 if key.is_some_and(|key| self.0.get(&key) == Some(&Place::of(&event))) {
                     open.push(event);
@@ -102,11 +107,24 @@ impl OpenLetters {
     }
 }
 
+/// What a dead letter of each event would be of: the source row, or the change of
+/// it (`17 change 8094…`, the number being its change key).
+pub(super) fn letter_keys(spec: &Spec, batch: &ChangeBatch) -> Vec<Option<String>> {
+    let rows = batch.shown_keys();
+    if !spec.keeps_changes() {
+        return rows;
+    }
+    let all: Vec<u32> = (0u32..).take(rows.len()).collect();
+    let changes = change_keys(batch, &all);
+    let of_change = |(row, change): (Option<String>, &u64)| Some(format!("{} change {change}", row?));
+    rows.into_iter().zip(changes.values()).map(of_change).collect()
+}
+
 /// Keys of the events that decide theirs.
-fn decided_keys(batches: &[ChangeBatch], verdicts: &Verdicts) -> BTreeSet<String> {
+fn decided_keys(spec: &Spec, batches: &[ChangeBatch], verdicts: &Verdicts) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (index, batch) in batches.iter().enumerate() {
-        let of_batch = batch.shown_keys();
+        let of_batch = letter_keys(spec, batch);
         let decides = [Verdict::Evaluate, Verdict::Tombstone].map(|verdict| verdicts.rows(index, verdict));
         let decided = decides.into_iter().flatten();
         keys.extend(decided.filter_map(|row| of_batch.get(row as usize).cloned().flatten()));

@@ -4,12 +4,14 @@
 //! Owns the order of the start: claim the lake (the fence) before anything is
 //! written, know both sinks' positions before the source is opened.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
 use dabi_core::resume::{self, BringUp, Running};
+use dabi_core::table::SourceTable;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -218,13 +220,21 @@ async fn bring_up(
     });
     let running: Vec<Running<'_>> = running.collect();
     let start = resume::stateless(record, lake_position, &running);
-    let mut behind = Vec::new();
-    for (transform, bring_up) in evaluator.transforms.iter_mut().zip(start.transforms) {
+    // Beside one that is behind, another of the same table may be up to date.
+    let mut up_to_date = Vec::new();
+    for (mut transform, bring_up) in
+        std::mem::take(&mut evaluator.transforms).into_iter().zip(start.transforms)
+    {
         match bring_up {
-            BringUp::GoOn(known) => transform.truncates = known,
-            BringUp::Replay => behind.push(transform.spec().source.clone()),
+            BringUp::GoOn(known) => {
+                transform.learn_truncates(&known);
+                up_to_date.push(transform);
+            }
+            BringUp::Replay => evaluator.transforms.push(transform),
         }
     }
+    let behind: BTreeSet<SourceTable> =
+        evaluator.transforms.iter().map(|t| t.spec().source.clone()).collect();
     for source in behind {
         tracing::info!(source = %source, "new or changed transform: bringing its tables up from the lake");
         let mut pages = Pages::of(lake, &source, pipeline.settings.limits.epoch_rows_max).await?;
@@ -233,6 +243,7 @@ async fn bring_up(
             star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
         }
     }
+    evaluator.transforms.extend(up_to_date);
     evaluator.start_at(start.position);
     Ok(())
 }

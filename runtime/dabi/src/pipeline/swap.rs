@@ -98,7 +98,7 @@ impl Evaluator {
             Change::Retire { entry } => self.transforms.retain(|transform| transform.entry != entry),
             Change::Filled { entry, module, truncates, letters } => {
                 let Some(transform) = self.live(&entry, module) else { return };
-                transform.truncates.merge(&truncates);
+                transform.learn_truncates(&truncates);
                 transform.letters.merge(letters);
                 transform.coverage = Coverage::Whole;
                 transform.holds_truncates_again = true;
@@ -125,12 +125,12 @@ impl Evaluator {
             if live.stopped.is_some() {
                 return Taken::NotRunning;
             }
-            let open = live.letters.still_open(events);
+            let open = live.letters.still_open(live.spec(), events);
             if open.is_empty() {
                 return Taken::NeedsEvents(live.spec().source.clone());
             }
             let retrying = open.len() as u64;
-            self.retried.extend(open);
+            self.retried.entry(name.to_owned()).or_default().extend(open);
             return Taken::Retrying(retrying);
         }
         let retrying = self.stateful.as_mut().and_then(|stateful| stateful.engine.retry_letters(name));
@@ -161,8 +161,11 @@ impl Evaluator {
         if let Some(old) = &old
             && old.spec().source == new.spec().source
         {
-            new.truncates = old.truncates.clone();
-            new.letters = old.letters.clone();
+            new.learn_truncates(&old.truncates);
+            // Where changes are kept, letters are of another kind.
+            if old.spec().keeps_changes() == new.spec().keeps_changes() {
+                new.letters = old.letters.clone();
+            }
             let has_older_rows =
                 new.tables.iter().all(|table| old.tables.iter().any(|o| o.view_name() == table.view_name()));
             if has_older_rows && old.stopped.is_none() && old.coverage != Coverage::Filling {

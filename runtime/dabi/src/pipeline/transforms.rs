@@ -157,10 +157,10 @@ pub(super) fn conflict(one: &Spec, other: &Spec) -> Option<String> {
             "two transforms have the name {a}; rename one of them, or take one out of the folder"
         ));
     }
-    if one.source == other.source {
+    if one.source == other.source && one.keeps_changes() == other.keeps_changes() {
         return Some(format!(
-            "transforms {a} and {b} both read {}; one transform per source table: give one of them all targets, or \
-             take one out of the folder",
+            "transforms {a} and {b} both read {}; one transform per source table, and one that keeps its changes \
+             (append): give one of them all targets, or take one out of the folder",
             one.source
         ));
     }

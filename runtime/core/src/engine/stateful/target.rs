@@ -63,8 +63,11 @@ impl TargetPlan {
     ) -> Result<Self, String> {
         if target.kind == TargetKind::Append {
             return Err(format!(
-                "target {} is append, which this version of dabi cannot fill; make it latest, or scd2",
-                target.table
+                "target {} is append, which is kept without row state, and cannot be: {}; give what keeps changes a \
+                 transform of its own, with append targets alone, keys that are passed through, and no lookups or \
+                 as-of references",
+                target.table,
+                spec.stateful_reasons(None).join("; ")
             ));
         }
         let columns: Vec<AnyColumn<'_>> = target.all_columns().collect();

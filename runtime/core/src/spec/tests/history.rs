@@ -1,4 +1,5 @@
 use super::*;
+use crate::change::Op;
 
 /// A target of this kind with key `id`, and a lookup `aisle` if it is wanted.
 fn of_kind(kind: TargetKind, with_lookup: bool, edit: impl FnOnce(&mut Target)) -> Spec {
@@ -87,9 +88,59 @@ fn added_columns_may_order_and_partition() {
 }
 
 #[test]
+fn which_changes_are_kept_can_be_said() {
+    let kept = |ops: Option<&str>| {
+        let spec = of_kind(TargetKind::Append, false, |target| {
+            target.options.extend(ops.map(|ops| ("ops".to_owned(), ops.to_owned())));
+        });
+        let letters = Op::ALL.into_iter().filter(|op| spec.targets[0].keeps(*op)).map(Op::letter).collect();
+        spec.validate().map(|()| letters)
+    };
+    assert_eq!(kept(None), Ok("cud".to_owned()));
+    assert_eq!(kept(Some("r, d")), Ok("dr".to_owned()));
+    for none in ["", "c,,u", "c, c", "t", "inserts"] {
+        assert!(
+            kept(Some(none)).is_err_and(|error| error.to_string().contains("list some of c, u, d and r"))
+        );
+    }
+    let latest = of_kind(TargetKind::Latest, false, |t| drop(t.options.insert("ops".into(), "c".into())));
+    assert_fault(&latest, &["option ops says which changes an append target keeps"]);
+}
+
+#[test]
+fn a_module_that_keeps_changes_is_called_with_every_one_that_is_kept() {
+    let called = |spec: &Spec| -> String {
+        Op::ALL.into_iter().filter(|op| spec.is_called_for(*op)).map(Op::letter).collect()
+    };
+    assert_eq!(called(&of_kind(TargetKind::Latest, false, |_| {})), "cur");
+    let mut changes = of_kind(TargetKind::Append, false, |_| {});
+    assert_eq!(called(&changes), "cud");
+    let mut reads = changes.targets[0].clone();
+    reads.table = "reads".into();
+    reads.options.insert("ops".into(), "r".into());
+    changes.targets.push(reads);
+    assert_eq!(called(&changes), "cudr");
+}
+
+#[test]
 fn history_needs_row_state() {
     let reasons = |kind| of_kind(kind, false, |_| {}).stateful_reasons(Some(&["id"]));
     assert_eq!(reasons(TargetKind::Latest), [""; 0]);
     assert_eq!(reasons(TargetKind::Scd2), ["target f keeps every version of a row"]);
-    assert_eq!(reasons(TargetKind::Append), ["target f keeps every change of a row"]);
+}
+
+#[test]
+fn changes_alone_need_no_row_state() {
+    let mut spec = of_kind(TargetKind::Append, false, |t| {
+        drop(t.options.insert("order".into(), "change_key, id".into()))
+    });
+    assert_eq!(spec.stateful_reasons(Some(&["id", "line"])), [""; 0], "the change is part of the key");
+    spec.targets.push(Target { table: "g".into(), kind: TargetKind::Latest, ..spec.targets[0].clone() });
+    let reasons = spec.stateful_reasons(None);
+    assert_eq!(reasons[0], "target f keeps every change, beside targets that do not");
+    let computed = of_kind(TargetKind::Append, false, |t| t.columns[0].source = ColumnSource::Computed);
+    assert_eq!(
+        computed.stateful_reasons(None),
+        ["target f: key column id is not passed through from the source"]
+    );
 }

@@ -293,8 +293,9 @@ fn declarations_without_sense_are_refused_with_the_remedy() {
     let mut both = users();
     both.targets.extend(orders(MissingPolicy::Reject).targets);
     insta::assert_snapshot!(refused(&[both]));
-    let append = passing("changes", TargetKind::Append, &[("id", DataType::Int64)]);
-    insta::assert_snapshot!(refused(&[append]));
+    let mut mixed = passing("changes", TargetKind::Append, &[("id", DataType::Int64)]);
+    mixed.targets.extend(passing("current", TargetKind::Latest, &[("id", DataType::Int64)]).targets);
+    insta::assert_snapshot!(refused(&[mixed]));
 }
 
 #[test]
