@@ -170,7 +170,12 @@
 //!   row per version of a source row, with `version_key`, `valid_from`,
 //!   `valid_to` and `is_current` added by dabi; `"append"` one row per change,
 //!   with `change_key` added (ask for `_op`, `_ts` and `_before.<column>` to say
-//!   what changed).
+//!   what changed). An append table keeps inserts, updates and deletes, or what
+//!   `ops` lists (`ops = "c, u, d, r"` with reads of a snapshot). The function is
+//!   called with a deleted row as it was: without `REPLICA IDENTITY FULL` only its
+//!   key is known, and the rest is null, 0 or empty. All tables of such a
+//!   transform are append, and nothing is looked up; another transform may keep
+//!   the current rows of the same source.
 //! - A change of a *tracked* column begins a version. These are the columns with
 //!   `#[column(tracked)]`, or where none has it, all but the key and those passed
 //!   on from a lookup. What depends on a lookup shows the current value on all
@@ -182,7 +187,7 @@
 //!
 //! # Attributes
 //!
-//! `#[source(table, key)]` and `#[star(table, kind, order, partition, ttl)]` on
+//! `#[source(table, key)]` and `#[star(table, kind, order, partition, ttl, ops)]` on
 //! structs; on fields `#[column(name)]` and `#[lookup(on, missing)]` of a source
 //! row, `#[key(from)]`, `#[column(name, from, tracked, codec, low_cardinality,
 //! enum)]` and `#[as_of(dimension, key, at, missing)]` of a star row. Doc

@@ -14,6 +14,9 @@ const KINDS: [(&str, &str, &[&str]); 3] = [
     ("append", "Append", &["change_key"]),
 ];
 
+/// The operations of which a change may be kept.
+const OPS: [&str; 4] = ["c", "u", "d", "r"];
+
 pub(crate) struct Table {
     pub(crate) name: Text,
     kind: (&'static str, &'static str, &'static [&'static str]),
@@ -22,7 +25,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn of(input: &DeriveInput) -> Result<Self, Error> {
-        let known = ["table", "kind", "order", "partition", "ttl"];
+        let known = ["table", "kind", "order", "partition", "ttl", "ops"];
         let arguments = Arguments::parse(&input.attrs, "star", &known, &[])?.unwrap_or_default();
         let name = arguments.text("table").cloned().ok_or_else(|| {
             Error::new_spanned(
@@ -30,14 +33,18 @@ impl Table {
                 "which star table is it a row of? Write #[star(table = \"f_orders\")] on the struct",
             )
         })?;
-        let mut options: Vec<TokenStream> = ["order", "partition", "ttl"]
+        let kind = kind(arguments.text("kind"))?;
+        if let Some(ops) = arguments.text("ops") {
+            check_ops(ops, kind.0)?;
+        }
+        let mut options: Vec<TokenStream> = ["order", "partition", "ttl", "ops"]
             .into_iter()
             .filter_map(|name| arguments.text(name).map(|value| quote!((#name, #value))))
             .collect();
         if let Some(comment) = first_paragraph(&input.attrs) {
             options.push(quote!(("comment", #comment)));
         }
-        Ok(Self { name, kind: kind(arguments.text("kind"))?, options })
+        Ok(Self { name, kind, options })
     }
 
     /// What the kind asks of the columns, as far as their text tells.
@@ -93,4 +100,25 @@ fn kind(asked: Option<&Text>) -> Result<(&'static str, &'static str, &'static [&
              per change)",
         )
     })
+}
+
+/// Which changes an append table keeps.
+fn check_ops(ops: &Text, kind: &str) -> Result<(), Error> {
+    if kind != "append" {
+        return Err(Error::new_spanned(
+            ops,
+            "`ops` says which changes a table keeps: make it #[star(kind = \"append\")], or take it away",
+        ));
+    }
+    let listed = ops.value();
+    let mut letters: Vec<&str> = listed.split(',').map(str::trim).collect();
+    letters.sort_unstable();
+    if letters.windows(2).all(|pair| pair[0] != pair[1]) && letters.iter().all(|op| OPS.contains(op)) {
+        return Ok(());
+    }
+    Err(Error::new_spanned(
+        ops,
+        "`ops` lists some of c (inserted), u (updated), d (deleted) and r (read by a snapshot), with commas between \
+         them",
+    ))
 }

@@ -32,4 +32,18 @@ struct TrackedKey {
     user_id: Passed<i64>,
 }
 
+#[derive(StarRow)]
+#[star(table = "dim_users", ops = "c")]
+struct OpsOfLatest {
+    #[key]
+    user_id: Passed<i64>,
+}
+
+#[derive(StarRow)]
+#[star(table = "dim_users", kind = "append", ops = "c, t")]
+struct UnknownOp {
+    #[key]
+    user_id: Passed<i64>,
+}
+
 fn main() {}
