@@ -1,6 +1,7 @@
 //! The main job on real input: real captures through Kafka into lake and star,
 //! judged by the source's own tables.
 
+mod changes;
 mod star;
 
 use std::collections::BTreeSet;
