@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, Int8Array, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, TimestampMicrosecondArray, TimestampMillisecondArray,
+    ArrayRef, DictionaryArray, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray, TimestampMillisecondArray,
 };
 use arrow::datatypes::{Field, Fields, Int8Type};
 
@@ -26,6 +26,8 @@ pub struct Event {
     pub lsn: Option<i64>,
     /// `_tx`
     pub tx: Option<String>,
+    /// `_snapshot`
+    pub snapshot: Option<&'static str>,
     /// `_unavailable`; empty for null
     pub unavailable: Vec<String>,
     /// `_newkey`
@@ -45,6 +47,7 @@ impl Event {
             ts_us: Some(1_735_689_600_000_000 + offset * 1000),
             lsn: Some(1000 + offset),
             tx: Some(format!("{}", 700 + offset / 3)),
+            snapshot: None,
             unavailable: Vec::new(),
             newkey: None,
             oldkey: None,
@@ -80,10 +83,7 @@ pub fn change_batch(
     let kafka_ts: TimestampMillisecondArray = events.iter().map(|e| e.kafka_ts_ms).collect();
     let ops: DictionaryArray<Int8Type> = events.iter().map(|e| e.op.letter()).collect();
     let topics: DictionaryArray<Int8Type> = events.iter().map(|_| topic).collect();
-    let snapshots = DictionaryArray::<Int8Type>::new(
-        Int8Array::from_iter(events.iter().map(|_| None)),
-        Arc::new(StringArray::from_iter_values(["last"])),
-    );
+    let snapshots: DictionaryArray<Int8Type> = events.iter().map(|e| e.snapshot).collect();
     arrays.extend([
         Arc::new(ops) as ArrayRef,
         Arc::new(ts.with_timezone("UTC")),

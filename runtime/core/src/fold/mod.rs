@@ -6,7 +6,9 @@
 //!   restart a connector sends events again, in order, so a redelivery moves the
 //!   fold back and forth and ends right.
 //! - A delete acts on its own key only. So does each half of a key change.
-//! - A truncate removes what [`Truncate::covers`] says, whichever comes first.
+//! - A truncate removes what [`Truncate::covers`] says, whichever comes first. So
+//!   does a snapshot that is taken again, of the rows that it has not read
+//!   (`snapshots`).
 //! - A column that was not sent keeps the value that the key held, or after a
 //!   key change the value that the old key held.
 //! - Without a usable key every insert or read is a row, and an update or delete
@@ -21,6 +23,7 @@
 pub(crate) mod held;
 pub(crate) mod key;
 mod rows;
+mod snapshots;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,6 +41,7 @@ use crate::position::{Offset, Position, TopicPartition};
 use crate::table::SourceTable;
 use held::{ColumnId, Held, Kept, LinkId, Links, Source};
 use key::{Key, key_of, key_of_header};
+pub use snapshots::Resnapshot;
 use store::{RowRef, RowStore};
 pub use truncate::Truncate;
 pub use truncates::Truncates;
@@ -132,13 +136,14 @@ impl Fold {
             }
             _ => self.position.set(batch.topic(), batch.partition(), span.to),
         }
+        self.truncates.learn([batch]);
         let number = self.store.push(without_before(batch));
         let extras = Extras::of(batch);
         for (row, op) in batch.ops().enumerate() {
             let at =
                 RowRef { batch: number, row: u32::try_from(row).expect("a batch has fewer than 2^32 rows") };
             match op {
-                Op::Truncate => drop(self.truncates.add(Truncate::at(batch, row))),
+                Op::Truncate => {}
                 Op::Delete => self.delete(batch, row, &extras),
                 Op::Create | Op::Read | Op::Update => self.put(batch, row, op, at, &extras),
             }

@@ -77,6 +77,19 @@ enum Step {
     /// likewise
     ChangeKey(i64, i64, Option<String>),
     Truncate,
+    Snapshot(Snapshot),
+}
+
+/// The connector begins anew, with a snapshot.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    /// Deleted while it was away.
+    gone: Vec<i64>,
+    /// It is broken off after so many rows, the next of these is deleted, and it
+    /// begins again.
+    broken_off: Option<usize>,
+    /// Written by a transaction that was open at the time, and commits after it.
+    open: Option<(i64, String)>,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -88,20 +101,25 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => id().prop_map(Step::Delete),
         4 => (id(), id(), prop::option::weighted(0.2, big())).prop_map(|(a, b, big)| Step::ChangeKey(a, b, big)),
         1 => Just(Step::Truncate),
+        1 => (prop::collection::vec(id(), 0..4), prop::option::of(0..4_usize), prop::option::of((id(), big())))
+            .prop_map(|(gone, broken_off, open)| Step::Snapshot(Snapshot { gone, broken_off, open })),
     ];
     prop::collection::vec(step, 1..60)
 }
 
-/// A database that writes a log of its changes as Debezium does.
+/// A database that writes a log of its changes as Debezium does. Rows of partitions
+/// are those of `deliver`.
 struct Database {
     rows: BTreeMap<i64, (i64, String)>,
     log: Vec<Sent>,
     with_lsn: bool,
+    /// How far the clock is ahead of the steps.
+    ahead: i64,
 }
 
 impl Database {
     fn run(steps: &[Step], with_lsn: bool) -> Self {
-        let mut this = Self { rows: BTreeMap::new(), log: Vec::new(), with_lsn };
+        let mut this = Self { rows: BTreeMap::new(), log: Vec::new(), with_lsn, ahead: 0 };
         for (number, step) in steps.iter().enumerate() {
             let small = i64::try_from(number).expect("few steps");
             this.step(small, step);
@@ -138,14 +156,53 @@ impl Database {
                 self.write(small, Op::Truncate, None, None);
                 self.log.last_mut().expect("just written").event.unavailable.clear();
             }
-            Step::Insert(..) | Step::Delete(_) | Step::ChangeKey(..) => {}
+            Step::Snapshot(snapshot) if self.with_lsn => self.take_again(small, snapshot),
+            Step::Insert(..) | Step::Delete(_) | Step::ChangeKey(..) | Step::Snapshot(_) => {}
+        }
+    }
+
+    /// Each partition with rows keeps one: of a partition without, nobody knows what
+    /// came before the snapshot.
+    fn take_again(&mut self, small: i64, Snapshot { gone, broken_off, open }: &Snapshot) {
+        let mut gone = gone.iter();
+        if let Some(rows) = broken_off {
+            self.read(small * 10, small, *rows);
+            gone.next().into_iter().for_each(|id| self.delete_offline(*id));
+        }
+        gone.for_each(|id| self.delete_offline(*id));
+        self.read(small * 10 + 5, small, usize::MAX);
+        if let Some((id, big)) = open {
+            self.ahead += 1;
+            let op = if self.rows.contains_key(id) { Op::Update } else { Op::Create };
+            self.rows.insert(*id, (small, big.clone()));
+            self.write(small, op, Some(*id), Some(big.clone()));
+            self.log.last_mut().expect("just written").event.lsn = Some(small * 10 + 4);
+        }
+    }
+
+    fn delete_offline(&mut self, id: i64) {
+        if self.rows.keys().any(|other| *other != id && other % 3 == id % 3) {
+            self.rows.remove(&id);
+        }
+    }
+
+    /// The first rows as a snapshot at `lsn` reads them, or all to the end.
+    fn read(&mut self, lsn: i64, small: i64, rows: usize) {
+        let all: Vec<(i64, (i64, String))> = self.rows.iter().map(|(id, row)| (*id, row.clone())).collect();
+        for (id, (own, big)) in all.into_iter().take(rows) {
+            self.write(small, Op::Read, Some(id), Some(big));
+            let sent = self.log.last_mut().expect("just written");
+            (sent.small, sent.event.lsn, sent.event.snapshot) = (own, Some(lsn), Some("true"));
+        }
+        if rows == usize::MAX && !self.rows.is_empty() {
+            self.log.last_mut().expect("just written").event.snapshot = Some("last_in_data_collection");
         }
     }
 
     fn write(&mut self, small: i64, op: Op, id: Option<i64>, big: Option<String>) {
         let event = Event {
             // several transactions commit within a clock tick, where LSNs tell them apart
-            ts_us: Some(if self.with_lsn { small / 4 } else { small }),
+            ts_us: Some(if self.with_lsn { small / 4 + self.ahead } else { small }),
             lsn: self.with_lsn.then_some(small * 10),
             tx: Some(small.to_string()),
             unavailable: if big.is_none() { vec!["big".to_owned()] } else { Vec::new() },

@@ -27,7 +27,7 @@ use super::timeline::Emptied;
 use super::{Engine, EngineError, EpochEvents, EpochReport};
 use crate::change::{ChangeBatch, Op};
 use crate::engine::state::{Commit, Space, State};
-use crate::fold::Truncate;
+use crate::fold::{Resnapshot, Truncate};
 use crate::version::Version;
 
 /// What an epoch has come to so far.
@@ -67,7 +67,7 @@ impl Engine {
         for relation in &plan.relations {
             let table = &relation.table;
             let own: Vec<&ChangeBatch> = batches.iter().filter(|batch| batch.table() == table).collect();
-            for batch in own {
+            for batch in &own {
                 let meta = self.meta.tables.entry(table.clone()).or_default();
                 if !meta.topics.iter().any(|topic| **topic == **batch.topic()) {
                     meta.topics.push(batch.topic().to_string());
@@ -75,29 +75,45 @@ impl Engine {
                 if batch.tells_key() {
                     learn_key(meta, batch)?;
                 }
-                if !meta.truncates.learn(std::slice::from_ref(batch)).is_empty() {
-                    self.meta.sweep(Swept::Truncated(table.clone()));
-                }
-                if relation.history.is_some() {
-                    self.learn_emptied(batch);
-                }
+            }
+            if !own.is_empty() {
+                self.learn_truncates(relation, &own);
             }
         }
         self.check_lookups()?;
         self.check_versioned()
     }
 
+    fn learn_truncates(&mut self, relation: &Relation, batches: &[&ChangeBatch]) {
+        let table = &relation.table;
+        let truncates = &mut self.meta.tables.entry(table.clone()).or_default().truncates;
+        let known: Vec<Resnapshot> = truncates.resnapshots().collect();
+        let is_fresh = !truncates.learn(batches.iter().copied()).is_empty();
+        let mut ends_versions = truncates.resnapshots().ne(known);
+        if is_fresh {
+            self.meta.sweep(Swept::Truncated(table.clone()));
+        }
+        if relation.history.is_none() {
+            return;
+        }
+        for batch in batches {
+            ends_versions |= self.learn_emptied(batch);
+        }
+        let plans = self.plan.transforms.iter().filter(|plan| plan.spec.source == *table);
+        for plan in plans.filter(|plan| ends_versions && plan.keeps_versions()) {
+            self.meta.sweep(Swept::Outcomes(plan.spec.name.clone()));
+        }
+    }
+
     /// Every truncate ends versions, also one that came before others that cover it.
-    fn learn_emptied(&mut self, batch: &ChangeBatch) {
+    /// Is one new?
+    fn learn_emptied(&mut self, batch: &ChangeBatch) -> bool {
         let truncates = batch.ops().enumerate().filter(|(_, op)| *op == Op::Truncate);
         let mut is_new = false;
         for (row, _) in truncates {
             is_new |= self.meta.empty(batch.table(), Truncate::at(batch, row));
         }
-        let plans = self.plan.transforms.iter().filter(|plan| plan.spec.source == *batch.table());
-        for plan in plans.filter(|plan| is_new && plan.keeps_versions()) {
-            self.meta.sweep(Swept::Outcomes(plan.spec.name.clone()));
-        }
+        is_new
     }
 
     /// So are versions kept.
@@ -223,7 +239,7 @@ impl Engine {
             history: relation.history,
             changes,
             truncates: &meta(relation).truncates,
-            emptied: Emptied::new(&meta(relation).emptied),
+            emptied: Emptied::new(&meta(relation).emptied, meta(relation).truncates.resnapshots()),
         });
         let tables = Tables { relations: &plan.relations, rows: rows.collect(), state };
         let mut timelines = Timelines::new(&plan.dimensions, state);

@@ -206,7 +206,7 @@ proptest! {
             pipeline.apply(&batches, cut.fate);
             delivered.sort_unstable_by_key(|sent| sent.number);
             delivered.dedup_by_key(|sent| sent.number);
-            if !pipeline.engine.has_work() && is_settled(&delivered) {
+            if !pipeline.engine.has_work() && is_settled(&database.log, &delivered) {
                 check(&schema, &folds, &delivered, &pipeline)?;
             }
         }

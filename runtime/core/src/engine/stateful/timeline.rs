@@ -4,7 +4,8 @@
 //! (`entries`), nor the rows that versions come to (`versions`).
 //!
 //! - Of what one commit time did to a key, the last stands. A truncate is the last
-//!   where it covers what else there is.
+//!   where it covers what else there is, and so is a snapshot that did not read the
+//!   key.
 //! - Neighbours that are the same in the tracked columns are one version, with the
 //!   values of the last of them.
 //! - A version is valid from its first commit on, the first one of a key from 1970
@@ -14,7 +15,7 @@
 //! and no two begin at the same time.
 
 use super::entries::time_us;
-use crate::fold::Truncate;
+use crate::fold::{Resnapshot, Truncate};
 
 /// What a key was from a commit on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +46,50 @@ pub(super) struct Version {
     pub(super) to_us: Option<i64>,
 }
 
-/// The times at which a table was emptied.
+/// The times at which a table was emptied, or at which all that a snapshot had not
+/// read was found to be gone.
 #[derive(Debug, Default)]
-pub(super) struct Emptied(Vec<Truncate>);
+pub(super) struct Emptied(Vec<End>);
+
+/// An end of rows.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Truncate(Truncate),
+    /// Of those that it covers, wherever the row's own place in time is.
+    Snapshot(Resnapshot),
+}
+
+impl End {
+    fn at_us(&self) -> i64 {
+        match self {
+            Self::Truncate(truncate) => time_us(truncate.ts_us),
+            Self::Snapshot(snapshot) => time_us(Some(snapshot.at_us)),
+        }
+    }
+
+    /// Of a commit of the same time?
+    fn covers(&self, ts_us: Option<i64>, lsn: Option<i64>) -> bool {
+        match self {
+            Self::Truncate(truncate) => truncate.covers(lsn, ts_us),
+            Self::Snapshot(snapshot) => snapshot.covers(lsn, ts_us),
+        }
+    }
+
+    /// Of a row whose last commit was earlier?
+    fn ends(&self, last: &Commit) -> bool {
+        match self {
+            Self::Truncate(_) => true,
+            Self::Snapshot(snapshot) => snapshot.covers(last.lsn, last.ts_us),
+        }
+    }
+}
 
 impl Emptied {
-    pub(super) fn new(truncates: &[Truncate]) -> Self {
-        let mut truncates = truncates.to_vec();
-        truncates.sort_by_key(|truncate| time_us(truncate.ts_us));
-        Self(truncates)
+    pub(super) fn new(truncates: &[Truncate], resnapshots: impl Iterator<Item = Resnapshot>) -> Self {
+        let mut ends: Vec<End> = truncates.iter().copied().map(End::Truncate).collect();
+        ends.extend(resnapshots.map(End::Snapshot));
+        ends.sort_by_key(End::at_us);
+        Self(ends)
     }
 
     /// Is the row of an event ever seen, if `next` is the commit time of the one after
@@ -62,26 +98,27 @@ impl Emptied {
         next.is_none_or(|next| time_us(next) != time_us(ts_us)) && !self.covers(ts_us, lsn)
     }
 
-    /// The first after `after_us` and before `before_us`.
-    fn between(&self, after_us: i64, before_us: i64) -> Option<i64> {
-        let next = self.0.partition_point(|truncate| time_us(truncate.ts_us) <= after_us);
-        self.0.get(next).map(|truncate| time_us(truncate.ts_us)).filter(|at_us| *at_us < before_us)
+    /// The first end after `last` and before `before_us` of a row that `last` left.
+    fn between(&self, last: &Commit, before_us: i64) -> Option<i64> {
+        let next = self.0.partition_point(|end| end.at_us() <= time_us(last.ts_us));
+        let ends = self.0[next..].iter().take_while(|end| end.at_us() < before_us);
+        ends.into_iter().find(|end| end.ends(last)).map(End::at_us)
     }
 
-    /// Did a truncate of its own commit time come after an event?
+    /// Did an end of its own commit time come after an event?
     fn covers(&self, ts_us: Option<i64>, lsn: Option<i64>) -> bool {
         let at_us = time_us(ts_us);
-        let from = self.0.partition_point(|truncate| time_us(truncate.ts_us) < at_us);
-        let same = self.0[from..].iter().take_while(|truncate| time_us(truncate.ts_us) == at_us);
-        same.into_iter().any(|truncate| truncate.covers(lsn, ts_us))
+        let from = self.0.partition_point(|end| end.at_us() < at_us);
+        let same = self.0[from..].iter().take_while(|end| end.at_us() == at_us);
+        same.into_iter().any(|end| end.covers(ts_us, lsn))
     }
 }
 
 /// The version that grows.
 struct Run {
     from_us: i64,
-    /// Its last commit so far.
-    last_us: i64,
+    /// So far.
+    last: Commit,
     /// `None`: it waits.
     row: Option<u32>,
 }
@@ -104,7 +141,7 @@ pub(super) fn versions(
         if let Some(run) = &mut run
             && run.goes_on(what, &is_same)
         {
-            run.last_us = at_us;
+            run.last = *commit;
             continue;
         }
         end(&mut run, &mut versions, Some(at_us));
@@ -114,7 +151,7 @@ pub(super) fn versions(
             What::Row(row) => Some(row),
         };
         let from_us = if is_first { 0 } else { at_us };
-        run = Some(Run { from_us, last_us: at_us, row });
+        run = Some(Run { from_us, last: *commit, row });
         is_first = false;
     }
     end_if_emptied(&mut run, &mut versions, emptied, i64::MAX);
@@ -139,7 +176,7 @@ impl Run {
 /// Ends `run` if the table was emptied after its last commit and before
 /// `before_us`.
 fn end_if_emptied(run: &mut Option<Run>, versions: &mut Vec<Version>, emptied: &Emptied, before_us: i64) {
-    let at_us = run.as_ref().and_then(|run| emptied.between(run.last_us, before_us));
+    let at_us = run.as_ref().and_then(|run| emptied.between(&run.last, before_us));
     if at_us.is_some() {
         end(run, versions, at_us);
     }
@@ -159,6 +196,12 @@ mod tests {
     /// either case, are the same in the tracked columns), `?` for one that waits,
     /// or `-`; truncates as `time.lsn`. Versions as `what from to`.
     fn check(commits: &str, truncates: &str, expected: &str) {
+        check_with(commits, truncates, "", expected);
+    }
+
+    /// Likewise, with snapshots as `time.lsn<time.lsn`: the second is the last commit
+    /// that is known to come before it.
+    fn check_with(commits: &str, truncates: &str, snapshots: &str, expected: &str) {
         let place = |text: &str| -> (Option<i64>, Option<i64>) {
             let (time, lsn) = text.split_once('.').expect("time.lsn");
             (time.parse().ok(), lsn.parse().ok())
@@ -183,15 +226,27 @@ mod tests {
                 Truncate { lsn, ts_us }
             })
             .collect();
-        let letter = |row: u32| char::from_u32(row).expect("from a letter");
-        let is_same = |a: u32, b: u32| letter(a).eq_ignore_ascii_case(&letter(b));
-        let found: Vec<String> = versions(&commits, &Emptied::new(&truncates), is_same)
-            .iter()
-            .map(|version| {
-                let to = version.to_us.map_or_else(|| "∞".to_owned(), |to| to.to_string());
-                format!("{} {} {to}", letter(version.row), version.from_us)
+        let snapshots: Vec<Resnapshot> = snapshots
+            .split_whitespace()
+            .map(|text| {
+                let (at, before) = text.split_once('<').expect("place<place");
+                let numbers = |text| match place(text) {
+                    (Some(ts_us), Some(lsn)) => (ts_us, lsn),
+                    _ => panic!("{text} is no place"),
+                };
+                Resnapshot::new(numbers(at), numbers(before))
             })
             .collect();
+        let letter = |row: u32| char::from_u32(row).expect("from a letter");
+        let is_same = |a: u32, b: u32| letter(a).eq_ignore_ascii_case(&letter(b));
+        let found: Vec<String> =
+            versions(&commits, &Emptied::new(&truncates, snapshots.into_iter()), is_same)
+                .iter()
+                .map(|version| {
+                    let to = version.to_us.map_or_else(|| "∞".to_owned(), |to| to.to_string());
+                    format!("{} {} {to}", letter(version.row), version.from_us)
+                })
+                .collect();
         assert_eq!(found.join(", "), expected, "{commits:?} emptied at {truncates:?}");
     }
 
@@ -228,6 +283,24 @@ mod tests {
         check("3.0:a 5.3:a", "5.2", "a 0 ∞");
         // Without LSNs commit times decide.
         check("3.x:a 5.x:b", "5.x", "a 0 5");
+    }
+
+    /// A snapshot ends the versions of rows that it did not read, and no others.
+    #[test]
+    fn a_snapshot_that_is_taken_again_ends_what_it_did_not_read() {
+        check_with("5.1:a", "", "9.4<6.2", "a 0 9");
+        check_with("5.1:a 7.3:-", "", "9.4<7.3", "a 0 7");
+        check_with("5.1:a 9.4:a", "", "9.4<6.2", "a 0 ∞");
+        check_with("5.1:a 9.4:b", "", "9.4<6.2", "a 0 9, b 9 ∞");
+        // It is made again later, or before the snapshot by a transaction that was open.
+        check_with("5.1:a 12.6:a", "", "9.4<6.2", "a 0 9, a 12 ∞");
+        check_with("8.3:a", "", "9.4<6.2", "a 0 ∞");
+        check_with("6.3:a", "", "9.4<6.2", "a 0 ∞");
+        // The last commit before it, and one of its own time.
+        check_with("6.2:a", "", "9.4<6.2", "a 0 9");
+        check_with("6.2:a", "", "6.4<6.2", "");
+        check_with("5.1:a", "7.3", "9.4<7.3", "a 0 7");
+        check_with("5.1:a 9.4:a", "", "9.4<6.2 15.8<12.7", "a 0 15");
     }
 
     /// What a lookup will find decides about columns, not about time.

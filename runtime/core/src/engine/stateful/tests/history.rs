@@ -23,11 +23,18 @@ pub(super) type Timelines = BTreeMap<(String, Vec<String>), Vec<Span>>;
 pub(super) fn histories(table: usize, delivered: &[&Sent]) -> BTreeMap<Key, Vec<(i64, Option<Row>)>> {
     let own = || delivered.iter().filter(|sent| sent.table == table);
     let keys: BTreeSet<&Key> = own().filter_map(|sent| sent.key.as_ref()).collect();
+    // Is it the end of a snapshot that has not read the key?
+    let is_missed = |end: &Sent, key: &Key| {
+        let is_read = |sent: &&Sent| sent.event.op == Op::Read && sent.event.lsn == end.event.lsn;
+        end.ends_snapshot() && !own().filter(is_read).any(|sent| sent.key.as_ref() == Some(key))
+    };
     let of_key = |key: &Key| {
         let mut history: Vec<(i64, Option<Row>)> = Vec::new();
-        for sent in own().filter(|sent| sent.key.as_ref().is_none_or(|own| own == key)) {
+        for sent in
+            own().filter(|sent| sent.key.as_ref().is_none_or(|own| own == key) || is_missed(sent, key))
+        {
             let at = sent.event.ts_us.expect("every commit has a time");
-            let is_there = !matches!(sent.event.op, Op::Delete | Op::Truncate);
+            let is_there = !matches!(sent.event.op, Op::Delete | Op::Truncate) && !is_missed(sent, key);
             let row = is_there.then(|| Row {
                 v: sent.row.v,
                 big: Some(sent.row.big.clone()),
@@ -41,11 +48,15 @@ pub(super) fn histories(table: usize, delivered: &[&Sent]) -> BTreeMap<Key, Vec<
     keys.into_iter().map(|key| (key.clone(), of_key(key))).collect()
 }
 
-/// Of some, has the half before come that says what the old key held?
-pub(super) fn is_settled(delivered: &[&Sent]) -> bool {
+/// Of some, has the half before come that says what the old key held? And of a
+/// snapshot that ends, all that its table had before?
+pub(super) fn is_settled(log: &[Sent], delivered: &[&Sent]) -> bool {
     let numbers: BTreeSet<usize> = delivered.iter().map(|sent| sent.number).collect();
     let mut created = delivered.iter().filter(|sent| sent.event.oldkey.is_some());
-    created.all(|sent| numbers.contains(&(sent.number - 1)))
+    let mut ends = delivered.iter().filter(|sent| sent.ends_snapshot());
+    let has_come = |sent: &Sent| numbers.contains(&sent.number);
+    let before = |end: &Sent| log[..end.number].iter().filter(move |sent| sent.table == end.table);
+    created.all(|sent| numbers.contains(&(sent.number - 1))) && ends.all(|end| before(end).all(has_come))
 }
 
 /// The versions of a key, with the columns that dabi adds. Each of `rows` is what

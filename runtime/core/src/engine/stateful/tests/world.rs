@@ -64,6 +64,19 @@ pub(super) enum Step {
     /// likewise
     ChangeKey(Key, Key),
     Truncate,
+    Snapshot(Snapshot),
+}
+
+/// The connector begins anew, with a snapshot of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    /// Deleted while it was away.
+    gone: Vec<Key>,
+    /// It is broken off after so many rows, one of `gone` is deleted only then, and
+    /// it begins again.
+    broken_off: Option<usize>,
+    /// Written by a transaction that was open at the time, and commits after it.
+    open: Option<(Key, Option<i64>, Vec<Option<Key>>)>,
 }
 
 fn keys() -> impl Strategy<Value = Key> {
@@ -74,12 +87,20 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     let v = || prop::option::weighted(0.9, -1..8_i64);
     let big = || prop::option::weighted(0.8, "[a-z]{1,2}");
     let references = || prop::collection::vec(prop::option::weighted(0.85, keys()), 2);
+    let snapshot = (
+        prop::collection::vec(keys(), 0..6),
+        prop::option::of(0..4_usize),
+        prop::option::of((keys(), v(), references())),
+    );
     let step = prop_oneof![
         6 => (keys(), v(), big(), references()).prop_map(|(k, v, b, r)| Step::Put(k, v, b, r)),
         4 => (keys(), v(), references()).prop_map(|(k, v, r)| Step::Update(k, v, r)),
         2 => keys().prop_map(Step::Delete),
         2 => (keys(), keys()).prop_map(|(from, to)| Step::ChangeKey(from, to)),
         1 => Just(Step::Truncate),
+        1 => snapshot.prop_map(|(gone, broken_off, open)| {
+            Step::Snapshot(Snapshot { gone, broken_off, open })
+        }),
     ];
     prop::collection::vec((0..4_usize, step), 1..60)
 }
@@ -103,6 +124,15 @@ pub(super) struct Database<'a> {
     rows: Vec<BTreeMap<Key, Row>>,
     pub(super) log: Vec<Sent>,
     with_lsn: bool,
+    /// How far the clock is ahead of the log.
+    ahead: i64,
+}
+
+impl Sent {
+    /// Is it the last row that a snapshot has read?
+    pub(super) fn ends_snapshot(&self) -> bool {
+        self.event.snapshot == Some("last")
+    }
 }
 
 const NO_ROW: Row = Row { v: None, big: None, references: Vec::new() };
@@ -110,7 +140,7 @@ const NO_ROW: Row = Row { v: None, big: None, references: Vec::new() };
 impl<'a> Database<'a> {
     pub(super) fn run(schema: &'a Schema, steps: &[(usize, Step)], with_lsn: bool) -> Self {
         let rows = vec![BTreeMap::new(); schema.tables.len()];
-        let mut this = Self { schema, rows, log: Vec::new(), with_lsn };
+        let mut this = Self { schema, rows, log: Vec::new(), with_lsn, ahead: 0 };
         for (table, step) in steps {
             this.step(table % schema.tables.len(), step);
         }
@@ -155,7 +185,52 @@ impl<'a> Database<'a> {
                 self.rows[table].clear();
                 self.write(table, Op::Truncate, None, NO_ROW, false);
             }
+            Step::Snapshot(snapshot) if self.with_lsn => self.take_again(table, snapshot),
+            Step::Snapshot(_) => {}
         }
+    }
+
+    fn take_again(&mut self, table: usize, Snapshot { gone, broken_off, open }: &Snapshot) {
+        let mut gone = gone.iter();
+        if let Some(rows) = broken_off {
+            self.read(table, *rows);
+            gone.next().into_iter().for_each(|key| self.delete_offline(table, key));
+        }
+        gone.for_each(|key| self.delete_offline(table, key));
+        let lsn = self.read(table, usize::MAX);
+        let Some((key, v, references)) = open else { return };
+        let (key, references) = (self.own(table, key), self.references(table, references));
+        let row = Row { v: *v, big: None, references };
+        let before = self.rows[table].insert(key.clone(), row.clone());
+        self.ahead += 1;
+        let op = if before.is_some() { Op::Update } else { Op::Create };
+        self.write(table, op, Some(key), row, false);
+        self.log.last_mut().expect("just written").event.lsn = Some(lsn - 1);
+    }
+
+    /// Each partition with rows keeps one: of a partition without, nobody knows what
+    /// came before the snapshot.
+    fn delete_offline(&mut self, table: usize, key: &Key) {
+        let key = self.own(table, key);
+        if self.rows[table].keys().any(|other| *other != key && partition_of(other) == partition_of(&key)) {
+            self.rows[table].remove(&key);
+        }
+    }
+
+    /// The first rows as a snapshot reads them, or all to the end; gives its LSN.
+    fn read(&mut self, table: usize, rows: usize) -> i64 {
+        let number = i64::try_from(self.log.len()).expect("few events");
+        let (lsn, ts_us) = (number * 10 + 5, number / 4 + self.ahead);
+        let all: Vec<(Key, Row)> =
+            self.rows[table].iter().map(|(key, row)| (key.clone(), row.clone())).collect();
+        let last = all.len();
+        for ((key, row), place) in all.into_iter().take(rows).zip(1..) {
+            self.write(table, Op::Read, Some(key), row, false);
+            let event = &mut self.log.last_mut().expect("just written").event;
+            (event.lsn, event.ts_us) = (Some(lsn), Some(ts_us));
+            event.snapshot = Some(if place == last && rows == usize::MAX { "last" } else { "true" });
+        }
+        lsn
     }
 
     fn change_key(&mut self, table: usize, old: &Key, new: &Key) {
@@ -189,7 +264,7 @@ impl<'a> Database<'a> {
         let number = i64::try_from(self.log.len()).expect("few events");
         let event = Event {
             // several transactions commit within a clock tick, where LSNs tell them apart
-            ts_us: Some(if self.with_lsn { number / 4 } else { number }),
+            ts_us: Some(if self.with_lsn { number / 4 + self.ahead } else { number }),
             lsn: self.with_lsn.then_some(number * 10),
             tx: Some(number.to_string()),
             unavailable: if big_unsent { vec!["big".to_owned()] } else { Vec::new() },
@@ -202,6 +277,10 @@ impl<'a> Database<'a> {
 /// Partitions of one table.
 pub(super) const PARTITIONS: usize = 2;
 
+fn partition_of(key: &Key) -> usize {
+    usize::try_from(key.0).expect("ids are not negative") % PARTITIONS
+}
+
 /// The log as it lies in Kafka, by table and partition: after each `(at, back)`
 /// the connector restarts and sends the last `back` events again.
 pub(super) fn deliver(log: &[Sent], tables: usize, restarts: &[(usize, usize)]) -> Vec<Vec<Sent>> {
@@ -210,8 +289,8 @@ pub(super) fn deliver(log: &[Sent], tables: usize, restarts: &[(usize, usize)]) 
     let (mut next, mut delivered) = (0, 0);
     while next < log.len() {
         let mut sent = log[next].clone();
-        let id = sent.key.as_ref().map_or(0, |key| usize::try_from(key.0).expect("ids are not negative"));
-        let partition: &mut Vec<Sent> = &mut partitions[sent.table * PARTITIONS + id % PARTITIONS];
+        let own = sent.key.as_ref().map_or(0, partition_of);
+        let partition: &mut Vec<Sent> = &mut partitions[sent.table * PARTITIONS + own];
         sent.event.offset = i64::try_from(partition.len()).expect("few events");
         partition.push(sent);
         next += 1;
