@@ -25,8 +25,8 @@ pub(super) fn histories(table: usize, delivered: &[&Sent]) -> BTreeMap<Key, Vec<
     let keys: BTreeSet<&Key> = own().filter_map(|sent| sent.key.as_ref()).collect();
     // Is it the end of a snapshot that has not read the key?
     let is_missed = |end: &Sent, key: &Key| {
-        let is_read = |sent: &&Sent| sent.event.op == Op::Read && sent.event.lsn == end.event.lsn;
-        end.ends_snapshot() && !own().filter(is_read).any(|sent| sent.key.as_ref() == Some(key))
+        let is_read = |sent: &Sent| sent.event.op == Op::Read && sent.event.lsn == end.event.lsn;
+        end.ends_snapshot() && !own().any(|sent| is_read(sent) && sent.key.as_ref() == Some(key))
     };
     let of_key = |key: &Key| {
         let mut history: Vec<(i64, Option<Row>)> = Vec::new();
@@ -54,9 +54,11 @@ pub(super) fn is_settled(log: &[Sent], delivered: &[&Sent]) -> bool {
     let numbers: BTreeSet<usize> = delivered.iter().map(|sent| sent.number).collect();
     let mut created = delivered.iter().filter(|sent| sent.event.oldkey.is_some());
     let mut ends = delivered.iter().filter(|sent| sent.ends_snapshot());
-    let has_come = |sent: &Sent| numbers.contains(&sent.number);
-    let before = |end: &Sent| log[..end.number].iter().filter(move |sent| sent.table == end.table);
-    created.all(|sent| numbers.contains(&(sent.number - 1))) && ends.all(|end| before(end).all(has_come))
+    let all_before = |end: &Sent| {
+        let mut before = log[..end.number].iter().filter(|sent| sent.table == end.table);
+        before.all(|sent| numbers.contains(&sent.number))
+    };
+    created.all(|sent| numbers.contains(&(sent.number - 1))) && ends.all(|end| all_before(end))
 }
 
 /// The versions of a key, with the columns that dabi adds. Each of `rows` is what
