@@ -132,7 +132,7 @@ fn history_needs_row_state() {
 #[test]
 fn changes_alone_need_no_row_state() {
     let mut spec = of_kind(TargetKind::Append, false, |t| {
-        drop(t.options.insert("order".into(), "change_key, id".into()))
+        drop(t.options.insert("order".into(), "change_key, id".into()));
     });
     assert_eq!(spec.stateful_reasons(Some(&["id", "line"])), [""; 0], "the change is part of the key");
     spec.targets.push(Target { table: "g".into(), kind: TargetKind::Latest, ..spec.targets[0].clone() });

@@ -63,10 +63,10 @@ fn judge(variant: &str, clickhouse: &ClickHouse) {
     );
     let rows = kept.values().map(|change| row(change, &[&change.op, &change.status], 0));
     let select = format!("SELECT id, op, status, change_key FROM {variant}.order_changes");
-    assert_same(&lines(&clickhouse.query(&select)), &hashed(clickhouse, rows.collect()), variant);
+    assert_same(&lines(&clickhouse.query(&select)), &hashed(clickhouse, &rows.collect::<Vec<_>>()), variant);
     let rows = seen.values().flat_map(|change| [0, 1].map(|n| row(change, &[&n.to_string(), ""], n)));
     let select = format!("SELECT id, toString(number), '', change_key FROM {variant}.order_sightings");
-    assert_same(&lines(&clickhouse.query(&select)), &hashed(clickhouse, rows.collect()), variant);
+    assert_same(&lines(&clickhouse.query(&select)), &hashed(clickhouse, &rows.collect::<Vec<_>>()), variant);
     // The current rows of the same table stand beside them.
     let differences = judge_star(variant, &table("orders"), "f_orders", clickhouse);
     assert!(differences.is_empty(), "{differences}");
@@ -101,7 +101,7 @@ fn row(change: &Change, columns: &[&str; 2], ordinal: u32) -> String {
 }
 
 /// What ClickHouse makes of `rows` with the documented formula.
-fn hashed(clickhouse: &ClickHouse, rows: Vec<String>) -> BTreeSet<String> {
+fn hashed(clickhouse: &ClickHouse, rows: &[String]) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for chunk in rows.chunks(CHUNK) {
         let select = format!(
