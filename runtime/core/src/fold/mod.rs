@@ -152,6 +152,12 @@ impl Fold {
         Ok(())
     }
 
+    /// Removes what `truncates` cover, which all events of the table have told; for
+    /// a fold of some of them.
+    pub fn remove(&mut self, truncates: &Truncates) {
+        self.truncates.merge(truncates);
+    }
+
     /// The next offset of each partition.
     #[must_use]
     pub fn position(&self) -> &Position {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
 use dabi_core::change::{ChangeBatch, Op};
-use dabi_core::fold::Fold;
+use dabi_core::fold::{Fold, Truncates};
 use dabi_core::position::{Position, Topic};
 use dabi_core::recompute::trace::{
     Keys, events_of, former_keys, goes_on_from, keys_with, looked_for, passed_key,
@@ -178,7 +178,7 @@ impl Explain {
         let traced = Traced { module: &module, number, table: &table, key: &key };
         let keys = self.source_keys(&traced, &record.position).await?;
         let events = self.events(spec, keys, &record.position).await?;
-        let (sources, history, older_events) = traced.history(events)?;
+        let (sources, history, older_events) = traced.history(events.found, &events.truncates)?;
         let own = module.hash().to_string();
         let star_is_of = record.modules.get(&spec.name).filter(|stored| **stored != own).cloned();
         Ok(Explained {
@@ -259,30 +259,26 @@ impl Explain {
     }
 
     /// The events that decide the rows of `keys`, by table.
-    async fn events(
-        &self,
-        spec: &Spec,
-        mut keys: Keys,
-        position: &Position,
-    ) -> Result<BTreeMap<SourceTable, Vec<ChangeBatch>>, AuditError> {
-        let mut own = self.events_of(&spec.source, &keys, position).await?;
+    async fn events(&self, spec: &Spec, mut keys: Keys, position: &Position) -> Result<Events, AuditError> {
+        let (mut own, _) = self.events_of(&spec.source, &keys, position).await?;
         let former = former_keys(&own);
         if !former.is_subset(&keys) {
             keys.extend(former);
-            own = self.events_of(&spec.source, &keys, position).await?;
+            (own, _) = self.events_of(&spec.source, &keys, position).await?;
         }
         let mut steps = vec![own.clone()];
         let mut wanted: BTreeMap<SourceTable, Keys> = BTreeMap::from([(spec.source.clone(), keys)]);
         for (number, lookup) in spec.lookups.iter().enumerate() {
             let keys = looked_for(spec, number, &steps[goes_on_from(spec, number)]);
-            steps.push(self.events_of(&lookup.table, &keys, position).await?);
+            steps.push(self.events_of(&lookup.table, &keys, position).await?.0);
             wanted.entry(lookup.table.clone()).or_default().extend(keys);
         }
-        let mut all = BTreeMap::new();
+        let mut all = Events::default();
         for (table, keys) in wanted {
             // Several lookups may look into one table.
-            let events = self.events_of(&table, &keys, position).await?;
-            all.insert(table, events);
+            let (events, truncates) = self.events_of(&table, &keys, position).await?;
+            all.found.insert(table.clone(), events);
+            all.truncates.insert(table, truncates);
         }
         Ok(all)
     }
@@ -292,16 +288,25 @@ impl Explain {
         table: &SourceTable,
         keys: &Keys,
         position: &Position,
-    ) -> Result<Vec<ChangeBatch>, AuditError> {
-        let mut events = Vec::new();
+    ) -> Result<(Vec<ChangeBatch>, Truncates), AuditError> {
+        let (mut events, mut truncates) = (Vec::new(), Truncates::default());
         let mut batches = std::pin::pin!(self.lake.read_table(table).await?);
         while let Some(batch) = batches.try_next().await? {
             let Some(batch) = batch.done_at(position) else { continue };
+            truncates.learn([&batch]);
             let keys = keys.clone();
             events.extend(on_cpu(move || events_of(&batch, &keys)).await);
         }
-        Ok(events)
+        Ok((events, truncates))
     }
+}
+
+/// What decides some rows, by table.
+#[derive(Default)]
+struct Events {
+    found: BTreeMap<SourceTable, Vec<ChangeBatch>>,
+    /// Of all events: which rows a snapshot has missed, other rows say too.
+    truncates: BTreeMap<SourceTable, Truncates>,
 }
 
 /// A star key under a module.
@@ -355,6 +360,7 @@ impl Traced<'_> {
     fn history(
         &self,
         events: BTreeMap<SourceTable, Vec<ChangeBatch>>,
+        truncates: &BTreeMap<SourceTable, Truncates>,
     ) -> Result<(Vec<SourceRow>, Vec<Moment>, u64), AuditError> {
         let mut folds: BTreeMap<SourceTable, Fold> =
             events.keys().map(|table| (table.clone(), Fold::new(table.clone()))).collect();
@@ -375,6 +381,9 @@ impl Traced<'_> {
                 history.push(Moment { event: place(event), row, stopped });
                 before = after;
             }
+        }
+        for (table, fold) in &mut folds {
+            truncates.get(table).into_iter().for_each(|truncates| fold.remove(truncates));
         }
         let tables: BTreeMap<SourceTable, TableRows> =
             folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();

@@ -36,6 +36,117 @@ fn a_truncate_covers_older_rows_in_either_order() {
     }
 }
 
+/// At `lsn`, which is its commit time too.
+fn at(lsn: i64, mut sent: Sent) -> Sent {
+    (sent.event.lsn, sent.event.ts_us) = (Some(lsn), Some(lsn));
+    sent
+}
+
+/// What a snapshot at `lsn`, taken at that time, reads.
+fn read(lsn: i64, offset: i64, id: i64, marker: &'static str) -> Sent {
+    let mut sent = at(lsn, sent(Op::Read, offset, id, Some("read")));
+    sent.event.snapshot = Some(marker);
+    sent
+}
+
+fn ids(batches: &[ChangeBatch]) -> Vec<i64> {
+    rows(&folded(batches)).into_keys().collect()
+}
+
+/// Rows that were deleted while nobody looked, whichever partition comes first. The
+/// last of a table is its end, whatever becomes of the rest of the snapshot.
+#[test]
+fn a_snapshot_that_is_taken_again_removes_what_it_has_not_read() {
+    let first = [1, 2].map(|id| read(10, id, id, if id == 1 { "first" } else { "last_in_data_collection" }));
+    let second = [read(30, 3, 1, "first"), read(30, 4, 2, "last_in_data_collection")];
+    let own = batch(0, true, &[first.as_slice(), &second].concat());
+    let other = batch(1, true, &[read(10, 0, 3, "true"), read(10, 1, 4, "true"), read(30, 2, 4, "true")]);
+    for order in [[&own, &other], [&other, &own]] {
+        assert_eq!(ids(&order.map(Clone::clone)), [1, 2, 4]);
+    }
+}
+
+#[test]
+fn a_snapshot_that_was_broken_off_removes_nothing() {
+    let known = [1, 2].map(|id| at(10 + id, sent(Op::Create, id, id, Some("a"))));
+    let begun = batch(0, true, &[known.as_slice(), &[read(30, 3, 1, "first")]].concat());
+    assert_eq!(ids(std::slice::from_ref(&begun)), [1, 2]);
+    let again = [read(40, 4, 1, "first"), read(40, 5, 3, "last")];
+    assert_eq!(ids(&[begun, batch(0, true, &again)]), [1, 3]);
+}
+
+/// Its change has a lower LSN than the snapshot, which was read after its commit and
+/// does not have it.
+#[test]
+fn what_was_in_flight_during_a_snapshot_stays() {
+    let open = |offset: i64, id: i64| {
+        let mut open = at(25, sent(Op::Create, offset, id, Some("open")));
+        open.event.ts_us = Some(33);
+        open
+    };
+    let mut end = read(30, 1, 1, "last");
+    end.event.ts_us = Some(35);
+    let own = batch(0, true, &[at(11, sent(Op::Create, 0, 1, Some("a"))), end, open(2, 3)]);
+    // A partition that got no row of the snapshot.
+    let other = batch(1, true, &[at(10, sent(Op::Create, 0, 2, Some("a"))), open(1, 4)]);
+    assert_eq!(ids(&[own, other]), [1, 3, 4]);
+}
+
+/// Streaming pauses for a snapshot in the middle of a transaction.
+#[test]
+fn what_comes_of_a_transaction_after_the_snapshot_stays() {
+    let of_one = |lsn: i64, sent: Sent| {
+        let mut sent = at(lsn, sent);
+        sent.event.ts_us = Some(20);
+        sent
+    };
+    let events = [
+        of_one(18, sent(Op::Create, 0, 1, Some("a"))),
+        of_one(19, sent(Op::Create, 1, 2, Some("a"))),
+        read(30, 2, 2, "first"),
+        read(30, 3, 3, "last"),
+        of_one(20, sent(Op::Update, 4, 3, Some("b"))),
+    ];
+    assert_eq!(ids(&[batch(0, true, &events)]), [2, 3]);
+}
+
+#[test]
+fn an_incremental_snapshot_and_one_without_marks_remove_nothing() {
+    let known = [1, 2].map(|id| at(10 + id, sent(Op::Create, id, id, Some("a"))));
+    for (marker, lsn) in [(Some("incremental"), None), (None, Some(30))] {
+        let mut end = read(30, 3, 1, "last");
+        (end.event.snapshot, end.event.lsn) = (marker, lsn);
+        assert_eq!(ids(&[batch(0, true, &[known.as_slice(), &[end]].concat())]), [1, 2]);
+    }
+}
+
+/// A table that is read for the first time costs no truncate.
+#[test]
+fn a_first_snapshot_is_no_truncate() {
+    let mut truncates = Truncates::default();
+    let first = batch(0, true, &[read(10, 0, 1, "first"), read(10, 1, 2, "last")]);
+    assert_eq!(truncates.learn([&first]), []);
+    let again = batch(0, true, &[read(20, 2, 1, "first"), read(20, 3, 2, "last")]);
+    let removed = Truncate { lsn: Some(20), ts_us: Some(10) };
+    assert_eq!(truncates.learn([&again]), [removed]);
+    assert_eq!(truncates.learn([&again]), [], "it comes again");
+    let text = serde_json::to_string(&truncates).expect("plain data");
+    assert_eq!(serde_json::from_str::<Truncates>(&text).expect("what was written"), truncates);
+}
+
+/// What a transform learns of the time before it ran may end what it has seen begin.
+#[test]
+fn what_came_before_is_learned_later() {
+    let before = batch(0, true, &[at(10, sent(Op::Create, 0, 1, Some("a")))]);
+    let after = batch(0, true, &[read(20, 1, 2, "last")]);
+    let (mut earlier, mut later) = (Truncates::default(), Truncates::default());
+    earlier.learn([&before]);
+    later.learn([&after]);
+    assert!(!later.cover(Some(10), Some(10)));
+    later.merge(&earlier);
+    assert!(later.cover(Some(10), Some(10)) && !later.cover(Some(20), Some(20)));
+}
+
 /// What was sent before the fold began is not known, and is not invented.
 #[test]
 fn a_value_that_was_never_sent_stays_named_as_unavailable() {
