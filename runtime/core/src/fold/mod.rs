@@ -20,6 +20,7 @@
 //! Invariant: the rows depend on the events applied, not on the interleaving of
 //! partitions.
 
+pub(crate) mod every;
 pub(crate) mod held;
 pub(crate) mod key;
 mod rows;

@@ -41,11 +41,15 @@ impl Fold {
     /// `_unavailable`: the fold began after it was sent. There is no `_before`.
     #[must_use]
     pub fn rows(&self) -> Vec<ChangeBatch> {
+        self.batches_of(self.live().map(|row| &row.kept))
+    }
+
+    /// Rows as [`Fold::rows`] gives them.
+    pub(super) fn batches_of<'a>(&'a self, rows: impl Iterator<Item = &'a Kept>) -> Vec<ChangeBatch> {
         let mut schemas: Vec<SchemaRef> = Vec::new();
         let mut groups: BTreeMap<Group, Vec<Outgoing<'_>>> = BTreeMap::new();
         let mut of_batch: HashMap<u32, usize> = HashMap::new();
-        for row in self.live() {
-            let kept = &row.kept;
+        for kept in rows {
             let batch = self.store.batch(kept.row);
             let (filled, replaced) = self.fill(kept, batch);
             let schema = if replaced.is_empty() {

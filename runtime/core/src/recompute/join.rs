@@ -31,7 +31,7 @@ pub(super) struct Joined {
 
 impl Joined {
     /// The first reason counts.
-    pub(super) fn stop(&mut self, row: usize, reason: impl FnOnce() -> Stop) {
+    fn stop(&mut self, row: usize, reason: impl FnOnce() -> Stop) {
         self.stops[row].get_or_insert_with(reason);
     }
 }

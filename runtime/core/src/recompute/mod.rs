@@ -1,39 +1,45 @@
 //! What a transform makes of the source tables, computed from nothing but them.
 //!
 //! Owns the definition that the star is held against: the fold of each table,
-//! joined row by row, through the transform. It shares `fold`, `reading` and
-//! `star` with the engines, and none of what makes them incremental (state,
-//! indexes, dependents, outputs, claims), so that a fault there shows.
+//! joined row by row, through the transform; where versions are kept, every row
+//! that a key had, by commit time. It shares `fold`, `reading` and `star` with the
+//! engines, and none of what makes them incremental (state, indexes, dependents,
+//! outputs, claims, timelines), so that a fault there shows.
 //!
 //! Does not own where events come from, running modules, or the comparison.
 //!
-//! Invariant: the result depends on the rows alone, not on the order of events.
+//! Invariant: the result depends on what the source was at each commit, not on the
+//! order in which events came.
 
+mod evaluated;
+mod given;
+mod history;
 mod join;
+mod stops;
 mod tables;
 pub mod trace;
+mod versions;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_empty_array, new_null_array};
-use arrow::compute::{concat, take};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 
-use self::join::{Joined, join};
+use self::evaluated::{Evaluated, SourceAt};
+use self::given::Given;
+pub use self::history::TableHistory;
+use self::stops::Stops;
 pub use self::tables::{RowPlace, TableRows};
+pub use self::versions::Versions;
 use crate::dead_letter::Stage;
-use crate::engine::rows::{LiveAndDead, insert_rows};
 use crate::engine::stateful::Applied;
 use crate::fold::key::shown;
 use crate::reading::ReadError;
-use crate::spec::{BEFORE_PREFIX, Spec, Target, TargetColumn, TargetKind};
-use crate::star::{LSN, TS, TargetTable};
+use crate::spec::{BEFORE_PREFIX, Spec, TargetKind};
+use crate::star::TargetTable;
 use crate::table::SourceTable;
-use crate::version::{Epoch, Term, Version};
 
-/// Source rows of one page: large enough that a call costs nothing.
+/// Source keys of one page: large enough that a call costs nothing.
 pub const PAGE_ROWS: usize = 10_000;
 
 /// Runs the module: source rows and their columns, as
@@ -57,7 +63,8 @@ pub enum RecomputeError {
 /// Why a source row has no star row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// It waits for the row that the lookup of this name finds.
+    /// It waits for the row that the lookup of this name finds, or for a version in
+    /// the dimension of this name.
     Held(String),
     /// It is a dead letter.
     Letter(Fault),
@@ -80,14 +87,24 @@ impl Fault {
     }
 }
 
-/// A source row and what it looked up.
+/// What a transform is computed from.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// The source table and those that are looked up; one that is missing has no
+    /// rows.
+    pub rows: BTreeMap<SourceTable, TableRows>,
+    /// What happened to the source table's keys, where [`keeps_versions`] holds.
+    pub history: TableHistory,
+}
+
+/// A source key, its row and what it looked up.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its key, in an order that is that of the values.
+    /// The key, in an order that is that of the values.
     pub key: Box<[u8]>,
-    /// Where it stands among the rows of its table.
-    pub place: RowPlace,
-    /// For each lookup the row that it found.
+    /// Where its row stands in its table; `None`: it has only been there.
+    pub place: Option<RowPlace>,
+    /// For each lookup the row that it found; nothing without a row.
     pub found: Vec<Option<RowPlace>>,
     /// Why it has no star row in any target.
     pub stop: Option<Stop>,
@@ -104,16 +121,18 @@ impl Source {
 /// Star rows of one target.
 #[derive(Clone, Debug)]
 pub struct TargetRows {
-    /// For each row the position of its source row in the page.
+    /// For each row the position of its source key in the page.
     pub origin: Vec<u32>,
     /// The target's columns as an insert sends them, without the hidden ones.
     pub rows: RecordBatch,
+    /// The same as [`DataType::arrow`](crate::data_type::DataType::arrow) has them.
+    columns: Vec<ArrayRef>,
 }
 
-/// Some source rows, in the order of their keys, and their star rows.
+/// Some source keys, in their order, and their star rows.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The source rows.
+    /// The source keys.
     pub sources: Vec<Source>,
     /// By target.
     pub targets: Vec<TargetRows>,
@@ -123,43 +142,53 @@ pub struct Page {
 pub struct Recomputation<'a> {
     spec: &'a Spec,
     targets: Vec<TargetTable>,
-    tables: &'a BTreeMap<SourceTable, TableRows>,
+    tables: &'a Tables,
+    versions: &'a Versions,
     call: &'a Call<'a>,
-    /// The source rows in the order of their keys.
-    order: Vec<(Box<[u8]>, RowPlace)>,
+    /// The source keys in their order.
+    keys: Vec<Box<[u8]>>,
     /// A value that a target cannot hold stops the source row, and not only its
     /// row of that target.
     faults_stop_all: bool,
     next: usize,
 }
 
-/// Why the current rows do not say what a target is to hold; `None` if they do.
+/// Why rows and history do not say what a target is to hold; `None` if they do.
 #[must_use]
 pub fn needs_more_than_rows(spec: &Spec, target: usize) -> Option<&'static str> {
-    let target = &spec.targets[target];
-    if target.kind != TargetKind::Latest {
-        return Some("it keeps history");
-    }
-    if !target.as_of.is_empty() {
-        return Some("it refers to history");
+    if spec.targets[target].kind == TargetKind::Append {
+        return Some("it keeps changes");
     }
     let reads_before = spec.columns.iter().any(|column| column.name.starts_with(BEFORE_PREFIX));
     reads_before.then_some("its transform reads before-images, which a row does not have")
 }
 
+/// Is every row evaluated that a source key ever had?
+#[must_use]
+pub fn keeps_versions(spec: &Spec) -> bool {
+    spec.targets.iter().any(|target| target.kind == TargetKind::Scd2)
+}
+
+/// The dimensions that targets of `spec` refer to versions of.
+pub fn dimensions(spec: &Spec) -> impl Iterator<Item = &str> {
+    spec.targets.iter().flat_map(|target| &target.as_of).map(|reference| reference.dimension.as_str())
+}
+
 impl<'a> Recomputation<'a> {
-    /// `tables` has the source table of `spec` and those that it looks up; one
-    /// that is missing has no rows.
+    /// `versions` has those of the dimensions that `spec` refers to.
     #[must_use]
-    pub fn new(spec: &'a Spec, tables: &'a BTreeMap<SourceTable, TableRows>, call: &'a Call<'a>) -> Self {
-        let source = tables.get(&spec.source);
+    pub fn new(spec: &'a Spec, tables: &'a Tables, versions: &'a Versions, call: &'a Call<'a>) -> Self {
+        let source = tables.rows.get(&spec.source);
         let key = source.map(|source| source.key().iter().map(String::as_str).collect::<Vec<_>>());
+        let keys: BTreeSet<&[u8]> =
+            source.into_iter().flat_map(TableRows::keys).chain(tables.history.keys()).collect();
         Self {
             spec,
             targets: spec.targets.iter().map(|target| TargetTable::new(spec, target, 0)).collect(),
             tables,
+            versions,
             call,
-            order: source.map(TableRows::in_order).unwrap_or_default(),
+            keys: keys.into_iter().map(Box::from).collect(),
             faults_stop_all: !spec.stateful_reasons(key.as_deref()).is_empty(),
             next: 0,
         }
@@ -170,130 +199,120 @@ impl<'a> Recomputation<'a> {
     /// # Errors
     /// If a column cannot be read, or the transform stops.
     pub fn next_page(&mut self) -> Result<Option<Page>, RecomputeError> {
-        let rest = &self.order[self.next..];
-        let own = rest[..rest.len().min(PAGE_ROWS)].to_vec();
-        self.next += own.len();
-        let Some(source) = self.tables.get(&self.spec.source).filter(|_| !own.is_empty()) else {
+        let rest = &self.keys[self.next..];
+        let keys = rest[..rest.len().min(PAGE_ROWS)].to_vec();
+        self.next += keys.len();
+        if keys.is_empty() {
             return Ok(None);
-        };
-        let places: Vec<RowPlace> = own.iter().map(|(_, place)| *place).collect();
-        let mut joined = join(self.spec, self.tables, source, &places)?;
-        let called: Vec<u32> =
-            (0_u32..).zip(&joined.stops).filter(|(_, stop)| stop.is_none()).map(|(row, _)| row).collect();
-        let applied = self.apply(&joined, &called)?;
-        for error in &applied.errors {
-            let fault = Fault::new(Stage::Transform, &error.code, error.message.clone());
-            joined.stop(called[error.row as usize] as usize, || Stop::Letter(fault));
         }
-        let mut targets = Vec::with_capacity(self.targets.len());
-        for number in 0..self.targets.len() {
-            targets.push(self.target(number, &applied, &called, &mut joined)?);
-        }
-        let sources = own.into_iter().zip(joined.found).zip(joined.stops);
-        let sources: Vec<Source> =
-            sources.map(|(((key, place), found), stop)| Source { key, place, found, stop }).collect();
-        // A source row that is stopped has no row in any target.
-        let targets =
-            targets.into_iter().zip(&self.targets).map(|(rows, table)| rows.finish(table, &sources));
-        Ok(Some(Page { targets: targets.collect::<Result<_, _>>()?, sources }))
-    }
-
-    fn apply(&self, joined: &Joined, called: &[u32]) -> Result<Applied, RecomputeError> {
-        if called.is_empty() {
-            return Ok(Applied::default());
-        }
-        let rows = UInt32Array::from(called.to_vec());
-        let columns: Vec<ArrayRef> =
-            joined.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
-        (self.call)(called.len(), &columns).map_err(RecomputeError::Stopped)
-    }
-
-    /// What the transform gave for a target, but for what its table cannot hold;
-    /// source rows that cannot stand are stopped.
-    fn target(
-        &self,
-        number: usize,
-        applied: &Applied,
-        called: &[u32],
-        joined: &mut Joined,
-    ) -> Result<Given, ArrowError> {
-        let declared = &self.spec.targets[number];
-        let outputs: Vec<_> = match needs_more_than_rows(self.spec, number) {
-            None => applied.outputs.iter().filter(|output| output.target == number).collect(),
-            Some(_) => Vec::new(),
-        };
-        let origin: Vec<u32> =
-            outputs.iter().flat_map(|output| &output.origin).map(|row| called[*row as usize]).collect();
-        let columns: Vec<ArrayRef> = match outputs.as_slice() {
-            [] => declared.all_columns().map(|c| new_empty_array(&c.data_type.arrow())).collect(),
-            several => (0..declared.columns.len())
-                .map(|column| concat(&several.iter().map(|o| o.columns[column].as_ref()).collect::<Vec<_>>()))
-                .collect::<Result<_, _>>()?,
-        };
-        let mut unfit = HashSet::new();
-        for found in self.targets[number].out_of_range(&columns) {
-            unfit.insert(found.row);
-            if self.faults_stop_all {
-                let fault = Fault::new(Stage::Star, "out-of-range", found.message);
-                joined.stop(origin[found.row] as usize, || Stop::Letter(fault));
-            }
-        }
-        for row in doubled(declared, &origin, &columns)? {
-            joined.stop(row as usize, || {
-                let message = format!("it gave two rows of {} with the same key", declared.table);
-                Stop::Letter(Fault::new(Stage::Transform, "duplicate-key", message))
+        let mut stops = Stops::new(keys.len());
+        let mut current = self.current(&keys, &mut stops)?;
+        let past = self.past(&keys, &mut stops)?;
+        let mut given = Vec::with_capacity(self.targets.len());
+        for (number, target) in self.spec.targets.iter().enumerate() {
+            given.push(match target.kind {
+                _ if needs_more_than_rows(self.spec, number).is_some() => Given::nothing(target),
+                TargetKind::Scd2 => past.given(number, target)?,
+                TargetKind::Latest | TargetKind::Append => {
+                    let mut given = current.given(number, target)?;
+                    given.refer(target, self.versions, &mut current, &mut stops)?;
+                    given
+                }
             });
         }
-        Ok(Given { origin, columns, unfit })
+        let targets = self.finish(given, (&current, &past), &mut stops)?;
+        let sources = sources(keys, current, stops, &targets);
+        Ok(Some(Page { sources, targets }))
+    }
+
+    /// Adds the versions on a page to `versions`, but for those of source keys of
+    /// which `counts` does not hold.
+    ///
+    /// # Errors
+    /// If Arrow cannot compare their keys.
+    pub fn add_versions(
+        &self,
+        page: &Page,
+        counts: impl Fn(&Source) -> bool,
+        versions: &mut Versions,
+    ) -> Result<(), RecomputeError> {
+        for (target, rows) in self.spec.targets.iter().zip(&page.targets) {
+            if target.kind == TargetKind::Scd2 {
+                let counts = |row: usize| counts(&page.sources[rows.origin[row] as usize]);
+                versions.add(target, &rows.columns, counts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that keys have now.
+    fn current(&self, keys: &[Box<[u8]>], stops: &mut Stops) -> Result<Evaluated, RecomputeError> {
+        let Some(rows) = self.tables.rows.get(&self.spec.source) else { return Ok(Evaluated::default()) };
+        let at =
+            |(source, key): (u32, &Box<[u8]>)| Some(SourceAt { source, at_us: 0, place: rows.find(key)? });
+        let of = (0..).zip(keys).filter_map(at).collect();
+        if self.spec.targets.iter().all(|target| target.kind == TargetKind::Scd2) {
+            // What it looks up is told, and nothing made of it.
+            return Evaluated::looked_up(self.spec, &self.tables.rows, rows, of);
+        }
+        Evaluated::of(self.spec, &self.tables.rows, rows, of, self.call, stops)
+    }
+
+    /// The rows that keys had at any time, where versions are kept.
+    fn past(&self, keys: &[Box<[u8]>], stops: &mut Stops) -> Result<Evaluated, RecomputeError> {
+        if !keeps_versions(self.spec) {
+            return Ok(Evaluated::default());
+        }
+        let history = &self.tables.history;
+        let moments = |(source, key): (u32, &'_ Box<[u8]>)| {
+            history.moments(key).iter().map(move |moment| (source, *moment)).collect::<Vec<_>>()
+        };
+        let moments: Vec<_> = (0..).zip(keys).flat_map(moments).collect();
+        let at = |(source, moment): &(u32, history::Moment)| {
+            Some(SourceAt { source: *source, at_us: moment.at_us, place: moment.row? })
+        };
+        let of = moments.iter().filter_map(at).collect();
+        let mut past = Evaluated::of(self.spec, &self.tables.rows, history.rows(), of, self.call, stops)?;
+        let gone = moments.iter().filter(|(_, moment)| moment.row.is_none());
+        past.gone = gone.map(|(source, moment)| (*source, moment.at_us)).collect();
+        Ok(past)
+    }
+
+    /// The star rows that stand, of all targets.
+    fn finish(
+        &self,
+        given: Vec<Given>,
+        (current, past): (&Evaluated, &Evaluated),
+        stops: &mut Stops,
+    ) -> Result<Vec<TargetRows>, ArrowError> {
+        let mut judged = Vec::with_capacity(given.len());
+        for ((given, target), table) in given.into_iter().zip(&self.spec.targets).zip(&self.targets) {
+            let mut rows = match target.kind {
+                TargetKind::Scd2 => given.versions(target, past, stops)?,
+                TargetKind::Latest | TargetKind::Append => given.by_source(current)?,
+            };
+            rows.judge(target, table, self.faults_stop_all, stops)?;
+            judged.push(rows);
+        }
+        // A source key that failed has no row in any target.
+        judged.into_iter().zip(&self.targets).map(|(rows, table)| rows.finish(table, stops)).collect()
     }
 }
 
-/// What the transform gave for one target.
-struct Given {
-    origin: Vec<u32>,
-    columns: Vec<ArrayRef>,
-    /// Rows that the table cannot hold.
-    unfit: HashSet<usize>,
-}
-
-impl Given {
-    /// Those rows that stand, as an insert sends them.
-    fn finish(self, table: &TargetTable, sources: &[Source]) -> Result<TargetRows, ArrowError> {
-        let stands = |(row, origin): &(u32, &u32)| {
-            !self.unfit.contains(&(*row as usize)) && sources[**origin as usize].stop.is_none()
-        };
-        let (kept, origin): (Vec<u32>, Vec<u32>) =
-            (0_u32..).zip(&self.origin).filter(stands).map(|(row, origin)| (row, *origin)).unzip();
-        let rows = kept.len();
-        let kept = UInt32Array::from(kept);
-        let live: Vec<ArrayRef> =
-            self.columns.iter().map(|column| take(column, &kept, None)).collect::<Result<_, _>>()?;
-        let schema = table.insert_schema();
-        let hidden = |name: &str| -> Result<ArrayRef, ArrowError> {
-            Ok(new_null_array(schema.field_with_name(name)?.data_type(), rows))
-        };
-        let live_and_dead = LiveAndDead {
-            dead: &vec![None; live.len()],
-            live: &live,
-            live_rows: rows,
-            dead_rows: 0,
-            lsns: hidden(LSN)?,
-            times: hidden(TS)?,
-        };
-        let inserted = insert_rows(&live_and_dead, &schema, Version::new(Term(0), Epoch(0)))?;
-        let shown: Vec<usize> = (0..live.len()).collect();
-        Ok(TargetRows { origin, rows: inserted.project(&shown)? })
+/// What is told of the source keys of a page.
+fn sources(
+    keys: Vec<Box<[u8]>>,
+    mut current: Evaluated,
+    stops: Stops,
+    targets: &[TargetRows],
+) -> Vec<Source> {
+    let stands: BTreeSet<u32> = targets.iter().flat_map(|target| &target.origin).copied().collect();
+    let reasons = stops.into_reasons(|source| stands.contains(&source));
+    let source = |(key, stop)| Source { key, place: None, found: Vec::new(), stop };
+    let mut sources: Vec<Source> = keys.into_iter().zip(reasons).map(source).collect();
+    for (at, found) in current.of.iter().zip(std::mem::take(&mut current.found)) {
+        let source = &mut sources[at.source as usize];
+        (source.place, source.found) = (Some(at.place), found);
     }
-}
-
-/// Source rows that gave two rows with one key.
-fn doubled(target: &Target, origin: &[u32], columns: &[ArrayRef]) -> Result<HashSet<u32>, ArrowError> {
-    let is_key = |(column, _): &(&TargetColumn, &ArrayRef)| target.key.contains(&column.name);
-    let key: Vec<ArrayRef> =
-        target.columns.iter().zip(columns).filter(is_key).map(|(_, array)| Arc::clone(array)).collect();
-    let fields = key.iter().map(|array| SortField::new(array.data_type().clone())).collect();
-    let keys = RowConverter::new(fields)?.convert_columns(&key)?;
-    let mut seen = HashSet::with_capacity(origin.len());
-    let twice = origin.iter().zip(&keys).filter(|(row, key)| !seen.insert((**row, key.owned())));
-    Ok(twice.map(|(row, _)| *row).collect())
+    sources
 }

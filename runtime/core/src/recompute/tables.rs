@@ -31,11 +31,7 @@ impl TableRows {
     #[must_use]
     pub fn of(fold: &Fold) -> Self {
         let batches = fold.rows();
-        let Some(first) = batches.first() else { return Self::default() };
-        let mut key: Vec<String> =
-            first.key().iter().map(|column| first.row_fields()[*column].name().clone()).collect();
-        // The order in which the engines compare keys.
-        key.sort_unstable();
+        let key = batches.first().map(key_names).unwrap_or_default();
         let mut by_key = HashMap::new();
         for (batch, rows) in batches.iter().enumerate() {
             let keys = references(rows, &key);
@@ -44,6 +40,11 @@ impl TableRows {
             }
         }
         Self { batches, key, by_key }
+    }
+
+    /// Rows of which several may have one key, so that none is found by it.
+    pub(super) fn without_keys(batches: Vec<ChangeBatch>) -> Self {
+        Self { batches, ..Self::default() }
     }
 
     /// Names of the key's columns, in order; none for a table without rows.
@@ -68,12 +69,17 @@ impl TableRows {
         &self.batches
     }
 
-    /// Every row by the order of its key.
-    pub(super) fn in_order(&self) -> Vec<(Box<[u8]>, RowPlace)> {
-        let mut rows: Vec<_> = self.by_key.iter().map(|(key, place)| (key.clone(), *place)).collect();
-        rows.sort_unstable();
-        rows
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.by_key.keys().map(AsRef::as_ref)
     }
+}
+
+/// Names of the key's columns in the order in which the engines compare keys.
+pub(super) fn key_names(batch: &ChangeBatch) -> Vec<String> {
+    let name = |column: &usize| batch.row_fields()[*column].name().clone();
+    let mut names: Vec<String> = batch.key().iter().map(name).collect();
+    names.sort_unstable();
+    names
 }
 
 /// For each row the values of `columns` as a key; null where one is null, or

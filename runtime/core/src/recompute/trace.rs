@@ -15,7 +15,7 @@ use arrow::row::{RowConverter, SortField};
 
 use super::RecomputeError;
 use super::join::reference;
-use super::tables::references;
+use super::tables::{key_names, references};
 use crate::change::{ChangeBatch, Op};
 use crate::fold::Extras;
 use crate::fold::key::key_of_header;
@@ -110,11 +110,4 @@ pub fn looked_for(spec: &Spec, number: usize, events: &[ChangeBatch]) -> Keys {
 #[must_use]
 pub fn goes_on_from(spec: &Spec, number: usize) -> usize {
     reference(spec, &spec.lookups[number]).0
-}
-
-fn key_names(batch: &ChangeBatch) -> Vec<String> {
-    let name = |column: &usize| batch.row_fields()[*column].name().clone();
-    let mut names: Vec<String> = batch.key().iter().map(name).collect();
-    names.sort_unstable();
-    names
 }

@@ -3,31 +3,39 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{StatefulTransform, Transforms};
-use super::model::{Expected, texts};
-use crate::fold::Fold;
-use crate::recompute::{Recomputation, Stop, TableRows, needs_more_than_rows};
+use arrow::array::ArrayRef;
 
-/// For each transform of which the current rows say everything.
+use super::super::{Applied, StatefulTransform, Transforms};
+use super::model::{Expected, texts};
+use crate::change::ChangeBatch;
+use crate::fold::Fold;
+use crate::recompute::{Recomputation, Stop, TableHistory, TableRows, Tables, Versions, keeps_versions};
+use crate::spec::Spec;
+
+/// For each transform; `events` are those of each table, as they came.
 pub(super) fn recomputed(
-    folds: &[Fold],
+    events: &[Vec<ChangeBatch>],
     transforms: &[StatefulTransform],
     native: &dyn Transforms,
 ) -> BTreeMap<String, Expected> {
-    let tables = folds.iter().enumerate().map(|(number, fold)| (super::table(number), TableRows::of(fold)));
-    let tables = tables.collect();
+    let none = Versions::default();
+    let mut versions = Versions::default();
+    for (number, transform) in transforms.iter().enumerate() {
+        let (tables, call) = (tables(&transform.spec, events), call(native, number));
+        let mut recomputation = Recomputation::new(&transform.spec, &tables, &none, &call);
+        while let Some(page) = recomputation.next_page().expect("columns that are there") {
+            recomputation.add_versions(&page, |_| true, &mut versions).expect("keys that compare");
+        }
+    }
     let mut all = BTreeMap::new();
     for (number, transform) in transforms.iter().enumerate() {
         let (spec, name) = (&transform.spec, &transform.spec.name);
-        if (0..spec.targets.len()).any(|target| needs_more_than_rows(spec, target).is_some()) {
-            continue;
-        }
+        let (tables, call) = (tables(spec, events), call(native, number));
         let mut expected = Expected::default();
-        let call = |rows: usize, columns: &[arrow::array::ArrayRef]| native.apply(number, rows, columns);
         let mut held = 0;
         // Source rows come in the order of their keys: the first has a star key.
         let mut given: BTreeMap<(usize, Vec<String>), Vec<String>> = BTreeMap::new();
-        let mut recomputation = Recomputation::new(spec, &tables, &call);
+        let mut recomputation = Recomputation::new(spec, &tables, &versions, &call);
         while let Some(page) = recomputation.next_page().expect("columns that are there") {
             for source in &page.sources {
                 match &source.stop {
@@ -42,8 +50,8 @@ pub(super) fn recomputed(
                 let declared = &spec.targets[target];
                 for row in 0..rows.rows.num_rows() {
                     let row = texts(rows.rows.columns(), row);
-                    let key = declared.columns.iter().zip(&row);
-                    let key = key.filter(|(column, _)| declared.key.contains(&column.name));
+                    let key = declared.all_columns().zip(&row);
+                    let key = key.filter(|(column, _)| declared.identity().contains(&column.name));
                     given.entry((target, key.map(|(_, value)| value.clone()).collect())).or_insert(row);
                 }
             }
@@ -58,4 +66,22 @@ pub(super) fn recomputed(
         all.insert(name.clone(), expected);
     }
     all
+}
+
+fn call(native: &dyn Transforms, number: usize) -> impl Fn(usize, &[ArrayRef]) -> Result<Applied, String> {
+    move |rows, columns| native.apply(number, rows, columns)
+}
+
+fn tables(spec: &Spec, events: &[Vec<ChangeBatch>]) -> Tables {
+    let mut tables = Tables::default();
+    for (number, events) in events.iter().enumerate() {
+        let table = super::table(number);
+        let mut fold = Fold::new(table.clone());
+        events.iter().for_each(|batch| fold.apply(batch).expect("in order"));
+        if table == spec.source && keeps_versions(spec) {
+            tables.history = TableHistory::of(&table, events);
+        }
+        tables.rows.insert(table, TableRows::of(&fold));
+    }
+    tables
 }
