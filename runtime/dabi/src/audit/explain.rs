@@ -11,15 +11,18 @@ use std::collections::{BTreeMap, VecDeque};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
+use dabi_core::calendar;
 use dabi_core::change::{ChangeBatch, Op};
 use dabi_core::fold::{Fold, Truncates};
 use dabi_core::position::{Position, Topic};
 use dabi_core::recompute::trace::{
     Keys, events_of, former_keys, goes_on_from, keys_with, looked_for, passed_key,
 };
-use dabi_core::recompute::{Page, Recomputation, RecomputeError, RowPlace, Source, Stop, TableRows};
+use dabi_core::recompute::{
+    Page, RecomputeError, RowPlace, Source, Stop, TableHistory, TableRows, Tables, Versions, keeps_versions,
+};
 use dabi_core::row_json::row_json;
-use dabi_core::spec::Spec;
+use dabi_core::spec::{Spec, TargetKind};
 use dabi_core::star::TargetTable;
 use dabi_core::table::SourceTable;
 use dabi_core::version::Version;
@@ -29,11 +32,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
+use super::computed::{dimension_modules, each_page, versions_of};
 use super::key::StarKey;
-use super::tables::{tables_at, wait_for_lake};
+use super::tables::{EventsAt, wait_for_lake};
 use crate::lake::Lake;
-use crate::pipeline::{Loaded, call_module, on_cpu};
-use crate::transform::{Module, Workers};
+use crate::pipeline::{Loaded, on_cpu};
+use crate::transform::Module;
 use crate::warehouse::Warehouse;
 
 /// Events after which the row is computed: the latest. Those before count, too,
@@ -50,9 +54,12 @@ pub struct Explain {
     pub warehouse: Warehouse,
     /// The live modules.
     pub loaded: Vec<Loaded>,
+    /// The days of `dabi.calendar`.
+    pub calendar: calendar::Span,
     /// The target.
     pub target: String,
-    /// The values of its key, with commas between them.
+    /// The values of its key, with commas between them. Of a target that keeps
+    /// versions the last value, when the version begins, may be left out.
     pub key: String,
 }
 
@@ -75,13 +82,16 @@ pub struct Explained {
     pub star_is_of: Option<String>,
     /// Everything below is told of.
     pub position: Position,
-    /// What stands in ClickHouse.
+    /// What stands in ClickHouse; of several versions the last.
     pub star: Option<StarRow>,
+    /// The versions before that one, oldest first.
+    pub older_versions: Vec<StarRow>,
     /// The source rows that give it, or would; the first one's row stands.
     pub sources: Vec<SourceRow>,
     /// Events that are not shown, because there are too many after them.
     pub older_events: u64,
-    /// The row after each event that changed it, oldest first.
+    /// The row after each event that changed it, oldest first; of several versions
+    /// the last.
     pub history: Vec<Moment>,
 }
 
@@ -172,12 +182,17 @@ impl Explain {
         let record = record.ok_or_else(|| AuditError::UnknownPipeline(self.pipeline.clone()))?;
         let generations = self.warehouse.generations(&declared.table, &CancellationToken::new()).await?;
         let table = TargetTable::new(spec, declared, generations.shown.unwrap_or(1));
-        let key = StarKey::read(&table, &self.key)?;
-        let star = self.star_row(&table, &key).await?;
+        let key = StarKey::read(&table, declared.kind, &self.key)?;
+        let mut older_versions = self.star_rows(&table, &key).await?;
+        let star = older_versions.pop();
         wait_for_lake(&self.lake, &record.position).await?;
-        let traced = Traced { module: &module, number, table: &table, key: &key };
-        let keys = self.source_keys(&traced, &record.position).await?;
-        let events = self.events(spec, keys, &record.position).await?;
+        let at = EventsAt { lake: &self.lake, position: &record.position, calendar: self.calendar };
+        let letters = self.warehouse.open_letter_keys().await?;
+        let dimensions = dimension_modules(&self.loaded, std::iter::once(spec));
+        let versions = versions_of(&dimensions, at, &letters).await?;
+        let traced = Traced { module: &module, number, table: &table, key: &key, versions: &versions };
+        let keys = source_keys(&traced, at).await?;
+        let events = all_events(spec, keys, at).await?;
         let (sources, history, older_events) = traced.history(events.found, &events.truncates)?;
         let own = module.hash().to_string();
         let star_is_of = record.modules.get(&spec.name).filter(|stored| **stored != own).cloned();
@@ -191,6 +206,7 @@ impl Explain {
             star_is_of,
             position: record.position,
             star,
+            older_versions,
             sources,
             older_events,
             history,
@@ -210,95 +226,99 @@ impl Explain {
         Err(AuditError::UnknownTarget { name: self.target.clone(), known })
     }
 
-    async fn star_row(&self, table: &TargetTable, key: &StarKey) -> Result<Option<StarRow>, AuditError> {
+    /// The rows that stand under the key, versions in their order.
+    async fn star_rows(&self, table: &TargetTable, key: &StarKey) -> Result<Vec<StarRow>, AuditError> {
         let mut rows = std::pin::pin!(self.warehouse.stored_row(table, &key.texts)?);
+        let mut all = Vec::new();
         while let Some(stored) = rows.try_next().await? {
-            if stored.rows.num_rows() == 0 {
-                continue;
+            for row in 0..stored.rows.num_rows() {
+                let version = Version(stored.versions.value(row));
+                let names = stored.rows.schema_ref().fields().iter().map(|field| field.name().as_str());
+                all.push(StarRow {
+                    version: version.0,
+                    term: version.term().0,
+                    epoch: version.epoch().0,
+                    row: row_json(names.zip(stored.rows.columns()), row),
+                });
             }
-            let version = Version(stored.versions.value(0));
-            let names = stored.rows.schema_ref().fields().iter().map(|field| field.name().as_str());
-            return Ok(Some(StarRow {
-                version: version.0,
-                term: version.term().0,
-                epoch: version.epoch().0,
-                row: row_json(names.zip(stored.rows.columns()), 0),
-            }));
         }
-        Ok(None)
-    }
-
-    /// The source rows that give the key. One that is gone is found by the columns
-    /// that the key passes through; where there are none, only rows that are there
-    /// are found.
-    async fn source_keys(&self, traced: &Traced<'_>, position: &Position) -> Result<Keys, AuditError> {
-        let spec = traced.module.spec();
-        let passed = passed_key(spec, traced.number);
-        if passed.is_empty() {
-            let tables = tables_at(&self.lake, spec, position).await?;
-            let mut keys = Keys::new();
-            for page in traced.pages(&tables)? {
-                let origins = traced.origins(&page)?;
-                keys.extend(origins.into_iter().map(|origin| page.sources[origin].key.clone()));
-            }
-            return Ok(keys);
-        }
-        let value = |(place, input): &(usize, usize)| -> Result<(usize, ArrayRef), AuditError> {
-            let declared = spec.columns[*input].data_type.arrow();
-            let value = cast(&traced.key.values[*place], &declared).map_err(|e| traced.failed(e.into()))?;
-            Ok((*input, value))
-        };
-        let values = passed.iter().map(value).collect::<Result<Vec<_>, _>>()?;
-        let mut keys = Keys::new();
-        let mut batches = std::pin::pin!(self.lake.read_table(&spec.source).await?);
-        while let Some(batch) = batches.try_next().await? {
-            let Some(batch) = batch.done_at(position) else { continue };
-            keys.extend(keys_with(&batch, spec, &values).map_err(|error| traced.failed(error))?);
-        }
-        Ok(keys)
-    }
-
-    /// The events that decide the rows of `keys`, by table.
-    async fn events(&self, spec: &Spec, mut keys: Keys, position: &Position) -> Result<Events, AuditError> {
-        let (mut own, _) = self.events_of(&spec.source, &keys, position).await?;
-        let former = former_keys(&own);
-        if !former.is_subset(&keys) {
-            keys.extend(former);
-            (own, _) = self.events_of(&spec.source, &keys, position).await?;
-        }
-        let mut steps = vec![own.clone()];
-        let mut wanted: BTreeMap<SourceTable, Keys> = BTreeMap::from([(spec.source.clone(), keys)]);
-        for (number, lookup) in spec.lookups.iter().enumerate() {
-            let keys = looked_for(spec, number, &steps[goes_on_from(spec, number)]);
-            steps.push(self.events_of(&lookup.table, &keys, position).await?.0);
-            wanted.entry(lookup.table.clone()).or_default().extend(keys);
-        }
-        let mut all = Events::default();
-        for (table, keys) in wanted {
-            // Several lookups may look into one table.
-            let (events, truncates) = self.events_of(&table, &keys, position).await?;
-            all.found.insert(table.clone(), events);
-            all.truncates.insert(table, truncates);
-        }
+        // A text that begins with the year and ends with the zone.
+        all.sort_by_key(|star| star.row["valid_from"].as_str().map(str::to_owned));
         Ok(all)
     }
+}
 
-    async fn events_of(
-        &self,
-        table: &SourceTable,
-        keys: &Keys,
-        position: &Position,
-    ) -> Result<(Vec<ChangeBatch>, Truncates), AuditError> {
-        let (mut events, mut truncates) = (Vec::new(), Truncates::default());
-        let mut batches = std::pin::pin!(self.lake.read_table(table).await?);
-        while let Some(batch) = batches.try_next().await? {
-            let Some(batch) = batch.done_at(position) else { continue };
-            truncates.learn([&batch]);
-            let keys = keys.clone();
-            events.extend(on_cpu(move || events_of(&batch, &keys)).await);
+/// The source rows that give the key. One that is gone is found by the columns
+/// that the key passes through; where there are none, only rows that are there
+/// are found.
+async fn source_keys(traced: &Traced<'_>, at: EventsAt<'_>) -> Result<Keys, AuditError> {
+    let spec = traced.module.spec();
+    let passed = passed_key(spec, traced.number);
+    if passed.is_empty() {
+        let tables = at.tables(spec).await?;
+        let mut keys = Keys::new();
+        for page in traced.pages(&tables)? {
+            let origins = traced.origins(&page)?;
+            keys.extend(origins.into_iter().map(|origin| page.sources[origin].key.clone()));
         }
-        Ok((events, truncates))
+        return Ok(keys);
     }
+    let value = |(place, input): &(usize, usize)| -> Result<(usize, ArrayRef), AuditError> {
+        let declared = spec.columns[*input].data_type.arrow();
+        let value = cast(&traced.key.values[*place], &declared).map_err(|e| traced.failed(e.into()))?;
+        Ok((*input, value))
+    };
+    let values = passed.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+    let mut keys = Keys::new();
+    let mut batches = std::pin::pin!(at.read(&spec.source).await?);
+    while let Some(batch) = batches.try_next().await? {
+        keys.extend(keys_with(&batch, spec, &values).map_err(|error| traced.failed(error))?);
+    }
+    Ok(keys)
+}
+
+/// The events that decide the rows of `keys`, by table.
+async fn all_events(
+    spec: &Spec,
+    mut keys: Keys,
+    at: EventsAt<'_>,
+) -> Result<Events, AuditError> {
+    let (mut own, _) = key_events(&spec.source, &keys, at).await?;
+    let former = former_keys(&own);
+    if !former.is_subset(&keys) {
+        keys.extend(former);
+        (own, _) = key_events(&spec.source, &keys, at).await?;
+    }
+    let mut steps = vec![own.clone()];
+    let mut wanted: BTreeMap<SourceTable, Keys> = BTreeMap::from([(spec.source.clone(), keys)]);
+    for (number, lookup) in spec.lookups.iter().enumerate() {
+        let keys = looked_for(spec, number, &steps[goes_on_from(spec, number)]);
+        steps.push(key_events(&lookup.table, &keys, at).await?.0);
+        wanted.entry(lookup.table.clone()).or_default().extend(keys);
+    }
+    let mut all = Events::default();
+    for (table, keys) in wanted {
+        // Several lookups may look into one table.
+        let (events, truncates) = key_events(&table, &keys, at).await?;
+        all.found.insert(table.clone(), events);
+        all.truncates.insert(table, truncates);
+    }
+    Ok(all)
+}
+
+async fn key_events(
+    table: &SourceTable,
+    keys: &Keys,
+    at: EventsAt<'_>,
+) -> Result<(Vec<ChangeBatch>, Truncates), AuditError> {
+    let (mut events, mut truncates) = (Vec::new(), Truncates::default());
+    let mut batches = std::pin::pin!(at.read(table).await?);
+    while let Some(batch) = batches.try_next().await? {
+        truncates.learn([&batch]);
+        let keys = keys.clone();
+        events.extend(on_cpu(move || events_of(&batch, &keys)).await);
+    }
+    Ok((events, truncates))
 }
 
 /// What decides some rows, by table.
@@ -315,6 +335,7 @@ struct Traced<'a> {
     number: usize,
     table: &'a TargetTable,
     key: &'a StarKey,
+    versions: &'a Versions,
 }
 
 impl Traced<'_> {
@@ -322,14 +343,12 @@ impl Traced<'_> {
         AuditError::Recompute { transform: self.module.spec().name.clone(), source }
     }
 
-    fn pages(&self, tables: &BTreeMap<SourceTable, TableRows>) -> Result<Vec<Page>, AuditError> {
-        let workers = Workers::new(self.module.clone());
-        let call = |rows: usize, columns: &[ArrayRef]| call_module(&workers, rows, columns);
-        let mut recomputation = Recomputation::new(self.module.spec(), tables, &call);
+    fn pages(&self, tables: &Tables) -> Result<Vec<Page>, AuditError> {
         let mut pages = Vec::new();
-        while let Some(page) = recomputation.next_page().map_err(|error| self.failed(error))? {
+        each_page(self.module, tables, self.versions, |_, page| {
             pages.push(page);
-        }
+            Ok(())
+        })?;
         Ok(pages)
     }
 
@@ -345,7 +364,10 @@ impl Traced<'_> {
         for page in pages {
             let target = &page.targets[self.number];
             let rows = self.key.rows_of(&target.rows).map_err(|error| self.failed(error.into()))?;
-            if let Some(row) = rows.first() {
+            let is_versioned = self.module.spec().targets[self.number].kind == TargetKind::Scd2;
+            // Versions of a key ascend.
+            let row = if is_versioned { rows.last() } else { rows.first() };
+            if let Some(row) = row {
                 return Ok((
                     Some(row_json(self.table.column_names().zip(target.rows.columns()), *row)),
                     None,
@@ -374,8 +396,7 @@ impl Traced<'_> {
             if number < older {
                 continue;
             }
-            let tables = folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();
-            let after = self.outcome(&self.pages(&tables)?)?;
+            let after = self.outcome(&self.pages(&self.tables(&folds, &events[..=number]))?)?;
             if after != before {
                 let (row, stopped) = after.clone();
                 history.push(Moment { event: place(event), row, stopped });
@@ -385,22 +406,34 @@ impl Traced<'_> {
         for (table, fold) in &mut folds {
             truncates.get(table).into_iter().for_each(|truncates| fold.remove(truncates));
         }
-        let tables: BTreeMap<SourceTable, TableRows> =
-            folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();
+        let tables = self.tables(&folds, &events);
         let mut sources = Vec::new();
         for page in self.pages(&tables)? {
             let origins = self.origins(&page)?;
             let concerns =
                 |(place, source): &(usize, &Source)| origins.contains(place) || source.stop.is_some();
             let own = page.sources.iter().enumerate().filter(concerns);
-            sources.extend(own.map(|(_, source)| self.source(source, &tables)));
+            sources.extend(own.filter_map(|(_, source)| self.source(source, &tables.rows)));
         }
         Ok((sources, history, older as u64))
     }
 
-    fn source(&self, source: &Source, tables: &BTreeMap<SourceTable, TableRows>) -> SourceRow {
+    /// What the events so far, which `folds` has, come to.
+    fn tables(&self, folds: &BTreeMap<SourceTable, Fold>, events: &[ChangeBatch]) -> Tables {
         let spec = self.module.spec();
-        let row = tables[&spec.source].row(source.place);
+        let rows = folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();
+        let mut tables = Tables { rows, history: TableHistory::default() };
+        if keeps_versions(spec) {
+            let own = events.iter().filter(|event| *event.table() == spec.source);
+            tables.history = TableHistory::of(&spec.source, &own.cloned().collect::<Vec<_>>());
+        }
+        tables
+    }
+
+    /// Nothing for a row that is gone, of which versions may be left.
+    fn source(&self, source: &Source, tables: &BTreeMap<SourceTable, TableRows>) -> Option<SourceRow> {
+        let spec = self.module.spec();
+        let row = tables[&spec.source].row(source.place?);
         let looked_up = spec.lookups.iter().zip(&source.found).map(|(lookup, found)| {
             let row = |place: &RowPlace| tables.get(&lookup.table).map(|table| table.row(*place));
             let found = found.as_ref().and_then(row);
@@ -411,13 +444,13 @@ impl Traced<'_> {
                 row: found.as_ref().map(columns_of),
             }
         });
-        SourceRow {
+        Some(SourceRow {
             key: source.shown_key(),
             event: place(&row),
             row: columns_of(&row),
             lookups: looked_up.collect(),
             stopped: source.stop.as_ref().map(|stop| told(stop, spec)),
-        }
+        })
     }
 }
 
@@ -426,8 +459,8 @@ fn told(stop: &Stop, spec: &Spec) -> String {
         Stop::Held(lookup) => {
             let table = spec.lookups.iter().find(|known| known.name == *lookup).map(|known| &known.table);
             format!(
-                "held: it waits for the row of {}",
-                table.map_or_else(|| lookup.clone(), ToString::to_string)
+                "held: it waits for {}",
+                table.map_or_else(|| format!("a version in {lookup}"), |table| format!("the row of {table}"))
             )
         }
         Stop::Letter(fault) => {

@@ -9,6 +9,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use dabi_core::spec::TargetKind;
 use dabi_core::star::TargetTable;
 
 /// A key that is none of the target's.
@@ -36,7 +37,8 @@ pub(super) struct StarKey {
 }
 
 impl StarKey {
-    pub(super) fn read(table: &TargetTable, text: &str) -> Result<Self, InvalidKey> {
+    /// A key of `table`, which `kind` gives parts of its own.
+    pub(super) fn read(table: &TargetTable, kind: TargetKind, text: &str) -> Result<Self, InvalidKey> {
         let invalid = |reason: String| InvalidKey {
             text: text.to_owned(),
             target: table.view_name().to_owned(),
@@ -44,12 +46,16 @@ impl StarKey {
             reason,
         };
         let texts = split(text);
-        if texts.len() != table.key().len() {
+        let added = kind.automatic_columns().iter().filter(|column| column.identifies).count();
+        // The last part of a version's key, its beginning, may be left out: all versions
+        // of a row have the rest.
+        let natural = table.key().len() - added;
+        if texts.len() != table.key().len() && texts.len() != natural {
             return Err(invalid(format!("it has {} values", texts.len())));
         }
         let names: Vec<&str> = table.column_names().collect();
         let position = |key: &String| names.iter().position(|name| name == key);
-        let columns: Vec<usize> = table.key().iter().filter_map(position).collect();
+        let columns: Vec<usize> = table.key().iter().take(texts.len()).filter_map(position).collect();
         let schema = table.insert_schema();
         let mut values = Vec::with_capacity(columns.len());
         for (column, text) in columns.iter().zip(&texts) {

@@ -8,6 +8,7 @@
 //! state: a fault there shows as a difference.
 
 mod comparison;
+mod computed;
 mod explain;
 mod key;
 mod tables;

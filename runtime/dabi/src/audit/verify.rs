@@ -10,17 +10,18 @@
 //! may just have been deleted, and so is everything while work is open: only what
 //! differs at two cuts, without such an epoch, or at every cut, is told.
 //!
-//! Memory: the source tables of one transform, and about 80 bytes a star row.
+//! Memory: the source tables of one transform, with every event of a table whose
+//! versions are kept; the keys of the versions that targets refer to; and about 80
+//! bytes a star row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::ArrayRef;
+use dabi_core::calendar;
 use dabi_core::position::Position;
-use dabi_core::recompute::{Recomputation, RecomputeError, Stop, TableRows, needs_more_than_rows};
-use dabi_core::spec::Spec;
+use dabi_core::recompute::{Stop, Tables, Versions, needs_more_than_rows};
 use dabi_core::star::TargetTable;
-use dabi_core::table::SourceTable;
 use dabi_core::version::{Epoch, Term, Version};
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -29,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
 use super::comparison::{KeyHash, Outcome, Side, compare};
-use super::tables::{tables_at, wait_for_lake};
+use super::computed::{OpenLetters, dimension_modules, each_page, versions_of};
+use super::tables::{EventsAt, wait_for_lake};
 use crate::lake::Lake;
-use crate::pipeline::{Loaded, call_module, on_cpu};
-use crate::transform::{Module, Workers};
+use crate::pipeline::{Loaded, on_cpu};
+use crate::transform::Module;
 use crate::warehouse::{EpochRecord, Warehouse};
 
 /// Cuts that are tried before a key is said to move too fast.
@@ -50,6 +52,8 @@ pub struct Verify {
     pub warehouse: Warehouse,
     /// The live modules.
     pub loaded: Vec<Loaded>,
+    /// The days of `dabi.calendar`.
+    pub calendar: calendar::Span,
     /// The target to verify; `None`: all of them.
     pub target: Option<String>,
     /// Differences that are shown of each target.
@@ -71,6 +75,8 @@ pub struct Verified {
     pub open_work: Vec<String>,
     /// By target.
     pub targets: Vec<TargetReport>,
+    /// Why there was nothing to compare, and what to do.
+    pub nothing_compared: Option<String>,
 }
 
 /// The exit code as a word.
@@ -81,7 +87,7 @@ pub enum Verdict {
     Equal,
     /// Some row differs.
     Different,
-    /// Some target could not be held against the lake.
+    /// Some target could not be held against the lake, or none was.
     Unknown,
 }
 
@@ -160,7 +166,9 @@ impl Verify {
         }
         let targets = pending.into_iter().map(|target| target.told(&record));
         let targets: Vec<TargetReport> = targets.collect();
-        let verdict = if targets.iter().any(|target| target.unknown.is_some()) {
+        let nothing_compared = nothing_compared(&targets);
+        let is_unknown = nothing_compared.is_some() || targets.iter().any(|target| target.unknown.is_some());
+        let verdict = if is_unknown {
             Verdict::Unknown
         } else if targets.iter().all(|target| target.differing == 0) {
             Verdict::Equal
@@ -170,7 +178,7 @@ impl Verify {
             Verdict::Unknown
         };
         let EpochRecord { term, epoch, position, open_work, .. } = record;
-        Ok(Verified { verdict, term, epoch, position, open_work, targets })
+        Ok(Verified { verdict, term, epoch, position, open_work, targets, nothing_compared })
     }
 
     async fn record(&self) -> Result<EpochRecord, AuditError> {
@@ -190,7 +198,7 @@ impl Verify {
                     continue;
                 }
                 let exempt = needs_more_than_rows(spec, number).map(str::to_owned);
-                let unknown = if exempt.is_none() { other_module(record, module) } else { None };
+                let unknown = if exempt.is_none() { self.other_module(record, module) } else { None };
                 let is_settled = exempt.is_some() || unknown.is_some();
                 let report = TargetReport {
                     target: target.table.clone(),
@@ -226,6 +234,8 @@ impl Verify {
             found.push(self.found(target).await?);
         }
         wait_for_lake(&self.lake, &record.position).await?;
+        let events = EventsAt { lake: &self.lake, position: &record.position, calendar: self.calendar };
+        let versions = Arc::new(self.versions(events, pending, &letters).await?);
         let mut found = found.into_iter();
         for (number, Loaded { module, .. }) in self.loaded.iter().enumerate() {
             let own: Vec<&mut Pending> =
@@ -233,16 +243,15 @@ impl Verify {
             if own.is_empty() {
                 continue;
             }
-            let tables = tables_at(&self.lake, module.spec(), &record.position).await?;
-            let none = BTreeSet::new();
-            let open = letters.get(&module.spec().name).unwrap_or(&none).clone();
+            let tables = events.tables(module.spec()).await?;
+            let open = letters.get(&module.spec().name).cloned().unwrap_or_default();
             let mut expected = Vec::with_capacity(own.len());
             for target in &own {
                 let table = TargetTable::new(module.spec(), &module.spec().targets[target.number], 0);
                 expected.push((target.number, side(&table, self.wanted(target))?));
             }
-            let of_module = module.clone();
-            let computed = on_cpu(move || recompute(&of_module, &tables, &open, expected)).await?;
+            let (of_module, versions) = (module.clone(), Arc::clone(&versions));
+            let computed = on_cpu(move || recompute(&of_module, &tables, &versions, &open, expected)).await?;
             for (target, side) in own.into_iter().zip(computed.sides) {
                 let found = found.next().expect("one for each target that is not settled");
                 target.report.dead_letters = computed.letters;
@@ -253,6 +262,28 @@ impl Verify {
             }
         }
         Ok(())
+    }
+
+    /// The versions that targets which are not settled refer to.
+    async fn versions(
+        &self,
+        events: EventsAt<'_>,
+        pending: &[Pending],
+        letters: &OpenLetters,
+    ) -> Result<Versions, AuditError> {
+        let asked = pending.iter().filter(|target| !target.is_settled);
+        let specs = asked.map(|target| self.loaded[target.loaded].module.spec());
+        versions_of(&dimension_modules(&self.loaded, specs), events, letters).await
+    }
+
+    /// Why the star is not of this module and of those that fill what it refers to.
+    fn other_module(&self, record: &EpochRecord, module: &Module) -> Option<String> {
+        let of_dimension = |dimension: &Module| {
+            let reason = other_module(record, dimension)?;
+            Some(format!("it refers to versions of {}: {reason}", dimension.spec().name))
+        };
+        let dimensions = dimension_modules(&self.loaded, std::iter::once(module.spec()));
+        other_module(record, module).or_else(|| dimensions.into_iter().find_map(of_dimension))
     }
 
     /// The rows that stand, and the highest version after they were read.
@@ -344,6 +375,19 @@ fn other_module(record: &EpochRecord, module: &Module) -> Option<String> {
     }
 }
 
+/// Why a comparison of nothing says nothing.
+fn nothing_compared(targets: &[TargetReport]) -> Option<String> {
+    if targets.iter().any(|target| target.exempt.is_none()) {
+        return None;
+    }
+    let remedy = if targets.is_empty() {
+        "there is no transform; check [transforms] dir"
+    } else {
+        "every target that was asked for is left out, for the reason that it has; ask for others"
+    };
+    Some(format!("nothing was compared: {remedy}"))
+}
+
 fn side(table: &TargetTable, wanted: BTreeSet<KeyHash>) -> Result<Side, AuditError> {
     Side::new(table, wanted).map_err(|source| compare_error(table, source))
 }
@@ -363,17 +407,13 @@ struct Computed {
 /// dead letter have no star rows.
 fn recompute(
     module: &Module,
-    tables: &BTreeMap<SourceTable, TableRows>,
+    tables: &Tables,
+    versions: &Versions,
     open: &BTreeSet<String>,
     mut sides: Vec<(usize, Side)>,
 ) -> Result<Computed, AuditError> {
-    let spec: &Spec = module.spec();
-    let workers = Workers::new(module.clone());
-    let call = |rows: usize, columns: &[ArrayRef]| call_module(&workers, rows, columns);
-    let failed = |source: RecomputeError| AuditError::Recompute { transform: spec.name.clone(), source };
-    let mut recomputation = Recomputation::new(spec, tables, &call);
     let (mut letters, mut held) = (0, 0);
-    while let Some(page) = recomputation.next_page().map_err(failed)? {
+    each_page(module, tables, versions, |_, page| {
         let is_open: Vec<bool> = page
             .sources
             .iter()
@@ -384,9 +424,9 @@ fn recompute(
             page.sources.iter().filter(|source| matches!(source.stop, Some(Stop::Held(_)))).count() as u64;
         for (number, side) in &mut sides {
             let target = &page.targets[*number];
-            side.expect(&target.rows, |row| !is_open[target.origin[row] as usize])
-                .map_err(|source| failed(source.into()))?;
+            side.expect(&target.rows, |row| !is_open[target.origin[row] as usize])?;
         }
-    }
+        Ok(())
+    })?;
     Ok(Computed { sides: sides.into_iter().map(|(_, side)| side).collect(), letters, held })
 }

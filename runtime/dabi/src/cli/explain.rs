@@ -22,6 +22,7 @@ use crate::config::Settings;
 Examples:
   dabi explain f_orders 17
   dabi explain f_order_lines 17,3            the key's values, in its order
+  dabi explain dim_users 7                   every version of a row
   dabi explain dim_places '\"Paris, France\"'  a comma in a value
   dabi explain f_orders 17 --json | jq .history")]
 pub(super) struct ExplainCommand {
@@ -37,7 +38,8 @@ pub(super) struct ExplainCommand {
 pub(super) async fn run(command: ExplainCommand, settings: &Settings) -> anyhow::Result<()> {
     let Audited { lake, warehouse, loaded } = Audited::open(settings).await?;
     let ExplainCommand { target, key, json } = command;
-    let explain = Explain { pipeline: settings.pipeline.clone(), lake, warehouse, loaded, target, key };
+    let (pipeline, calendar) = (settings.pipeline.clone(), settings.calendar);
+    let explain = Explain { pipeline, lake, warehouse, loaded, calendar, target, key };
     let explained = explain.run().await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
@@ -56,6 +58,9 @@ fn print(out: &mut impl Write, explained: &Explained) -> io::Result<()> {
     writeln!(out, "transform {transform} {version}{sdk}\n  module {module}")?;
     if let Some(other) = &explained.star_is_of {
         writeln!(out, "  the star is still of module {other}; what follows is computed with the one above")?;
+    }
+    for version in &explained.older_versions {
+        writeln!(out, "in ClickHouse, an older version\n  {}", version.row)?;
     }
     match &explained.star {
         None => writeln!(out, "in ClickHouse: no row")?,

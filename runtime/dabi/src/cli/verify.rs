@@ -13,11 +13,12 @@ use crate::config::Settings;
 /// Compare the star with what its transforms make of the lake
 ///
 /// Folds every source table from the lake's Parquet files, joins and evaluates
-/// all rows anew with the live modules, and compares every row of every target by
-/// key and hash. Nothing of dabi's own state is used, and nothing is written. dabi
+/// all rows anew with the live modules, makes versions of all that ever happened to
+/// a key where they are kept, and compares every row of every target by key and
+/// hash. Nothing of dabi's own state is used, and nothing is written. dabi
 /// may run meanwhile: both sides are read at the last epoch that is stored, and
 /// what differs is looked at again at the next. It holds the source tables of one
-/// transform in memory.
+/// transform in memory, and every event of one that versions are kept of.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -76,6 +77,7 @@ async fn verify(command: VerifyCommand, settings: &Settings) -> anyhow::Result<V
         lake,
         warehouse,
         loaded,
+        calendar: settings.calendar,
         target: command.target,
         shown_max: command.limit,
     };
@@ -89,6 +91,9 @@ fn print(out: &mut impl Write, verified: &Verified) -> io::Result<()> {
     }
     for work in &verified.open_work {
         writeln!(out, "open work: {work}; until it is done the star is not claimed to be right")?;
+    }
+    if let Some(reason) = &verified.nothing_compared {
+        writeln!(out, "{reason}")?;
     }
     let verdict = match verified.verdict {
         Verdict::Equal => "equal",
