@@ -9,8 +9,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::cast;
+use arrow::datatypes::TimestampMicrosecondType;
 use dabi_core::calendar;
 use dabi_core::change::{ChangeBatch, Op};
 use dabi_core::fold::{Fold, Truncates};
@@ -231,20 +232,19 @@ impl Explain {
         let mut rows = std::pin::pin!(self.warehouse.stored_row(table, &key.texts)?);
         let mut all = Vec::new();
         while let Some(stored) = rows.try_next().await? {
+            let begins = stored.rows.column_by_name("valid_from");
+            let begins = begins.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
             for row in 0..stored.rows.num_rows() {
                 let version = Version(stored.versions.value(row));
                 let names = stored.rows.schema_ref().fields().iter().map(|field| field.name().as_str());
-                all.push(StarRow {
-                    version: version.0,
-                    term: version.term().0,
-                    epoch: version.epoch().0,
-                    row: row_json(names.zip(stored.rows.columns()), row),
-                });
+                let shown = row_json(names.zip(stored.rows.columns()), row);
+                let (term, epoch) = (version.term().0, version.epoch().0);
+                let star = StarRow { version: version.0, term, epoch, row: shown };
+                all.push((begins.map(|begins| begins.value(row)), star));
             }
         }
-        // A text that begins with the year and ends with the zone.
-        all.sort_by_key(|star| star.row["valid_from"].as_str().map(str::to_owned));
-        Ok(all)
+        all.sort_by_key(|(begins, _)| *begins);
+        Ok(all.into_iter().map(|(_, star)| star).collect())
     }
 }
 
@@ -368,10 +368,8 @@ impl Traced<'_> {
             // Versions of a key ascend.
             let row = if is_versioned { rows.last() } else { rows.first() };
             if let Some(row) = row {
-                return Ok((
-                    Some(row_json(self.table.column_names().zip(target.rows.columns()), *row)),
-                    None,
-                ));
+                let columns = self.table.column_names().zip(target.rows.columns());
+                return Ok((Some(row_json(columns, *row)), None));
             }
         }
         let stopped = pages.iter().flat_map(|page| &page.sources).find_map(|source| source.stop.as_ref());

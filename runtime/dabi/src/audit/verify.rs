@@ -430,3 +430,21 @@ fn recompute(
     })?;
     Ok(Computed { sides: sides.into_iter().map(|(_, side)| side).collect(), letters, held })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_of_nothing_is_told() {
+        let exempt = || TargetReport { exempt: Some("it keeps changes".into()), ..TargetReport::default() };
+        let check = |targets: &[TargetReport], expected: Option<&str>| {
+            let told = nothing_compared(targets);
+            assert_eq!(told.is_some(), expected.is_some(), "{told:?}");
+            assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()));
+        };
+        check(&[], Some("there is no transform"));
+        check(&[exempt()], Some("ask for others"));
+        check(&[exempt(), TargetReport::default()], None);
+    }
+}

@@ -2,7 +2,7 @@
 
 use arrow::array::{AsArray, RecordBatch, UInt64Array};
 use arrow::buffer::Buffer;
-use arrow::datatypes::UInt64Type;
+use arrow::datatypes::{DataType, Field, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use dabi_core::star::{READ_SETTINGS, TargetTable, VERSION, quote};
@@ -74,7 +74,7 @@ impl Warehouse {
     }
 
     /// As [`stored_rows`](Self::stored_rows), of one key: its values in the order
-    /// of the key's columns, as text.
+    /// of the key's columns, as text. Those that are left out may be any.
     ///
     /// # Errors
     /// As there.
@@ -83,7 +83,18 @@ impl Warehouse {
         table: &TargetTable,
         key: &[String],
     ) -> Result<impl Stream<Item = Result<StoredRows, WarehouseError>> + Send + use<>, WarehouseError> {
-        let equal = |(column, value): (&String, &String)| format!("t.{} = {}", quote(column), literal(value));
+        let schema = table.insert_schema();
+        let equal = |(column, value): (&String, &String)| {
+            let data_type = schema.field_with_name(column).map(Field::data_type);
+            let value = match data_type {
+                // A text is compared with a time only in one of its forms.
+                Ok(DataType::Timestamp(..)) => {
+                    format!("parseDateTime64BestEffort({}, 6, 'UTC')", literal(value))
+                }
+                _ => literal(value),
+            };
+            format!("t.{} = {value}", quote(column))
+        };
         let condition: Vec<String> = table.key().iter().zip(key).map(equal).collect();
         self.stored_rows(table, &condition.join(" AND "))
     }

@@ -9,6 +9,7 @@ use dabi::capture::{HeaderValue, Line, TimestampKind};
 use dabi_shop::{Envelopes, HISTORY, Micros, Record, Settings, Shop, Table, Target, Wire};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
@@ -41,7 +42,77 @@ fn the_star_is_what_the_shop_expects() {
             assert!(expected.len() > 15, "{}: {} rows", target.name(), expected.len());
             assert_eq!(star(&clickhouse, database, target), expected, "{database}.{}", target.name());
         }
+        if !schemas {
+            is_verified(&dabi, &clickhouse, database);
+        }
     }
+}
+
+/// The whole star can be verified, and what is tampered with is named.
+fn is_verified(dabi: &Dabi, clickhouse: &ClickHouse, database: &str) {
+    let (code, answer) = verify(dabi);
+    assert_eq!((code, &answer["verdict"]), (0, &json!("equal")), "{answer:#}");
+    let targets = answer["targets"].as_array().expect("a list of targets");
+    assert_eq!(targets.len(), Target::ALL.len(), "{answer:#}");
+    for target in targets {
+        let name = target["target"].as_str().expect("a name");
+        let rows = clickhouse.query(&format!("SELECT count() FROM {database}.{name}"));
+        assert_eq!(
+            (target["rows"].to_string(), target["expected"].to_string().as_str()),
+            (rows.trim().into(), rows.trim())
+        );
+        assert!(target["exempt"].is_null(), "{target}");
+    }
+
+    let changed = [
+        ("dim_users", "user_id", "valid_from + INTERVAL 1 SECOND AS valid_to", "valid_to IS NOT NULL"),
+        ("f_orders", "order_id", "user_key + 1 AS user_key", "user_key IS NOT NULL"),
+    ];
+    let tampered = changed.map(|(name, key, value, which)| {
+        let table = format!("{database}.{name}__g1 FINAL WHERE {which} AND _deleted = 0");
+        let id = clickhouse.query(&format!("SELECT min({key}) FROM {table}")).trim().to_owned();
+        let row = format!("{table} AND {key} = {id} ORDER BY ALL LIMIT 1");
+        clickhouse.query(&format!("INSERT INTO {database}.{name}__g1 SELECT * REPLACE ({value}) FROM {row}"));
+        (name, id)
+    });
+    let (code, answer) = verify(dabi);
+    assert_eq!((code, &answer["verdict"]), (1, &json!("different")), "{answer:#}");
+    let mut named = Vec::new();
+    for target in answer["targets"].as_array().expect("a list of targets") {
+        for difference in target["differences"].as_array().expect("a list of differences") {
+            let key = difference["key"].as_str().and_then(|key| key.split(',').next()).expect("a key");
+            assert!(difference["expected"].is_object() && difference["found"].is_object(), "{difference}");
+            named.push((target["target"].as_str().expect("a name"), key.to_owned()));
+        }
+    }
+    named.sort_unstable();
+    assert_eq!(named, tampered, "{answer:#}");
+
+    // A row that keeps versions is explained by its key alone, and each by the whole of its key.
+    let [(name, id), _] = &tampered;
+    let (code, output, log) = dabi.ask(&["explain", name, id, "--json"], LIMIT);
+    let all: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}\n{log}"));
+    let older = all["older_versions"].as_array().expect("a list of versions").len();
+    let versions = clickhouse.query(&format!("SELECT count() FROM {database}.{name} WHERE user_id = {id}"));
+    assert_eq!((code, (older + 1).to_string().as_str()), (0, versions.trim()), "{all:#}");
+    let history = all["history"].as_array().expect("a list of moments");
+    assert!(
+        history.len() > older && history[0]["row"]["valid_from"] != all["star"]["row"]["valid_from"],
+        "{all:#}"
+    );
+    let key = format!("{id},{}", all["star"]["row"]["valid_from"].as_str().expect("a time"));
+    let (code, output, log) = dabi.ask(&["explain", name, &key, "--json"], LIMIT);
+    let one: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}\n{log}"));
+    assert_eq!(
+        (code, &one["star"]["row"], &one["older_versions"]),
+        (0, &all["star"]["row"], &json!([])),
+        "{one:#}"
+    );
+}
+
+fn verify(dabi: &Dabi) -> (i32, Value) {
+    let (code, output, log) = dabi.ask(&["verify", "--json"], LIMIT);
+    (code, serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}\n{log}")))
 }
 
 fn pipeline(database: &str, brokers: &str, clickhouse: &ClickHouse) -> Dabi {
