@@ -19,7 +19,7 @@ use arrow::array::{Array, BinaryArray};
 use super::tables::{RowPlace, TableRows, key_names, references};
 use crate::change::{ChangeBatch, Op};
 use crate::fold::every::{EventAt, every_row};
-use crate::fold::{Extras, Truncate};
+use crate::fold::{Extras, Resnapshot, Truncate, Truncates};
 use crate::position::Topic;
 use crate::table::SourceTable;
 
@@ -67,7 +67,10 @@ impl TableHistory {
             let offset = batch.offsets().value(event.at.1);
             places.get(&(Topic::clone(batch.topic()), batch.partition(), offset)).copied()
         };
-        let by_key = by_key.into_iter().map(|(key, events)| (key, moments(&events, &truncates, place)));
+        let mut learned = Truncates::default();
+        learned.learn(events);
+        let ends = Ends { truncates, snapshots: learned.resnapshots().collect() };
+        let by_key = by_key.into_iter().map(|(key, events)| (key, moments(&events, &ends, place)));
         Self { by_key: by_key.collect(), rows: TableRows::without_keys(rows) }
     }
 
@@ -85,9 +88,18 @@ impl TableHistory {
     }
 }
 
+/// What ended rows of a table without naming them.
+struct Ends {
+    truncates: Vec<Truncate>,
+    /// Of the rows that they did not read.
+    snapshots: Vec<Resnapshot>,
+}
+
+type ByKey<T> = BTreeMap<Box<[u8]>, Vec<T>>;
+
 /// The events of each key that count, in their order, and all truncates.
-fn events_by_key(batches: &[ChangeBatch]) -> (BTreeMap<Box<[u8]>, Vec<Event>>, Vec<Truncate>) {
-    let mut by_key: BTreeMap<Box<[u8]>, Vec<(Event, Option<&str>)>> = BTreeMap::new();
+fn events_by_key(batches: &[ChangeBatch]) -> (ByKey<Event>, Vec<Truncate>) {
+    let mut by_key: ByKey<(Event, Option<&str>)> = BTreeMap::new();
     let extras: Vec<Extras<'_>> = batches.iter().map(Extras::of).collect();
     let mut truncates = Vec::new();
     for (number, batch) in batches.iter().enumerate() {
@@ -114,20 +126,27 @@ fn events_by_key(batches: &[ChangeBatch]) -> (BTreeMap<Box<[u8]>, Vec<Event>>, V
     (by_key.collect(), truncates)
 }
 
-fn moments(
-    events: &[Event],
-    truncates: &[Truncate],
-    place: impl Fn(&Event) -> Option<RowPlace>,
-) -> Vec<Moment> {
+fn moments(events: &[Event], ends: &Ends, place: impl Fn(&Event) -> Option<RowPlace>) -> Vec<Moment> {
+    let Ends { truncates, snapshots } = ends;
+    let taken_us = |snapshot: &Resnapshot| snapshot.at_us.max(0);
     let mut at: BTreeMap<i64, &Event> = BTreeMap::new();
     at.extend(events.iter().map(|event| (time_us(event.stood), event)));
     let row = |at_us: i64, event: &Event| {
-        let mut of_its_time = truncates.iter().filter(|truncate| time_us(**truncate) == at_us);
-        let is_covered = of_its_time.any(|truncate| truncate.covers(event.stood.lsn, event.stood.ts_us));
+        let Truncate { lsn, ts_us } = event.stood;
+        let mut truncates = truncates.iter().filter(|truncate| time_us(**truncate) == at_us);
+        let mut snapshots = snapshots.iter().filter(|snapshot| taken_us(snapshot) == at_us);
+        let is_covered = truncates.any(|truncate| truncate.covers(lsn, ts_us))
+            || snapshots.any(|snapshot| snapshot.covers(lsn, ts_us));
         place(event).filter(|_| event.has_row && !is_covered)
     };
     let mut moments: BTreeMap<i64, Option<RowPlace>> =
         truncates.iter().map(|truncate| (time_us(*truncate), None)).collect();
+    for snapshot in snapshots {
+        let last = at.range(..taken_us(snapshot)).next_back();
+        if last.is_some_and(|(_, event)| snapshot.covers(event.stood.lsn, event.stood.ts_us)) {
+            moments.insert(taken_us(snapshot), None);
+        }
+    }
     moments.extend(at.into_iter().map(|(at_us, event)| (at_us, row(at_us, event))));
     moments.into_iter().map(|(at_us, row)| Moment { at_us, row }).collect()
 }

@@ -248,9 +248,8 @@ impl<'a> Recomputation<'a> {
     /// The rows that keys have now.
     fn current(&self, keys: &[Box<[u8]>], stops: &mut Stops) -> Result<Evaluated, RecomputeError> {
         let Some(rows) = self.tables.rows.get(&self.spec.source) else { return Ok(Evaluated::default()) };
-        let at =
-            |(source, key): (u32, &Box<[u8]>)| Some(SourceAt { source, at_us: 0, place: rows.find(key)? });
-        let of = (0..).zip(keys).filter_map(at).collect();
+        let at = |(source, key): (u32, &[u8])| Some(SourceAt { source, at_us: 0, place: rows.find(key)? });
+        let of = (0..).zip(keys.iter().map(AsRef::as_ref)).filter_map(at).collect();
         if self.spec.targets.iter().all(|target| target.kind == TargetKind::Scd2) {
             // What it looks up is told, and nothing made of it.
             return Evaluated::looked_up(self.spec, &self.tables.rows, rows, of);
@@ -264,10 +263,10 @@ impl<'a> Recomputation<'a> {
             return Ok(Evaluated::default());
         }
         let history = &self.tables.history;
-        let moments = |(source, key): (u32, &'_ Box<[u8]>)| {
+        let moments = |(source, key): (u32, &[u8])| {
             history.moments(key).iter().map(move |moment| (source, *moment)).collect::<Vec<_>>()
         };
-        let moments: Vec<_> = (0..).zip(keys).flat_map(moments).collect();
+        let moments: Vec<_> = (0..).zip(keys.iter().map(AsRef::as_ref)).flat_map(moments).collect();
         let at = |(source, moment): &(u32, history::Moment)| {
             Some(SourceAt { source: *source, at_us: moment.at_us, place: moment.row? })
         };

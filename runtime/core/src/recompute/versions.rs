@@ -163,7 +163,7 @@ impl Versions {
         let key = named(target, columns, &reference.key);
         let times = named(target, columns, std::slice::from_ref(&reference.at));
         let (Some(times), Some(spans)) = (times.first(), self.dimensions.get(&reference.dimension)) else {
-            return Ok(UInt64Array::new_null(columns.first().map_or(0, |column| column.len())));
+            return Ok(UInt64Array::new_null(columns.first().map_or(0, Array::len)));
         };
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let natural = converter(&key)?.convert_columns(&key)?;

@@ -278,11 +278,7 @@ async fn source_keys(traced: &Traced<'_>, at: EventsAt<'_>) -> Result<Keys, Audi
 }
 
 /// The events that decide the rows of `keys`, by table.
-async fn all_events(
-    spec: &Spec,
-    mut keys: Keys,
-    at: EventsAt<'_>,
-) -> Result<Events, AuditError> {
+async fn all_events(spec: &Spec, mut keys: Keys, at: EventsAt<'_>) -> Result<Events, AuditError> {
     let (mut own, _) = key_events(&spec.source, &keys, at).await?;
     let former = former_keys(&own);
     if !former.is_subset(&keys) {
