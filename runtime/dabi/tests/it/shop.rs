@@ -65,7 +65,7 @@ fn is_verified(dabi: &Dabi, clickhouse: &ClickHouse, database: &str) {
     }
 
     let changed = [
-        ("dim_users", "user_id", "valid_from + INTERVAL 1 SECOND AS valid_to", "valid_to IS NOT NULL"),
+        ("dim_products", "product_id", "valid_from + INTERVAL 1 SECOND AS valid_to", "valid_to IS NOT NULL"),
         ("f_orders", "order_id", "user_key + 1 AS user_key", "user_key IS NOT NULL"),
     ];
     let tampered = changed.map(|(name, key, value, which)| {
@@ -93,7 +93,7 @@ fn is_verified(dabi: &Dabi, clickhouse: &ClickHouse, database: &str) {
     let (code, output, log) = dabi.ask(&["explain", name, id, "--json"], LIMIT);
     let all: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}\n{log}"));
     let older = all["older_versions"].as_array().expect("a list of versions").len();
-    let versions = clickhouse.query(&format!("SELECT count() FROM {database}.{name} WHERE user_id = {id}"));
+    let versions = clickhouse.query(&format!("SELECT count() FROM {database}.{name} WHERE product_id = {id}"));
     assert_eq!((code, (older + 1).to_string().as_str()), (0, versions.trim()), "{all:#}");
     let history = all["history"].as_array().expect("a list of moments");
     assert!(
