@@ -16,9 +16,7 @@ use dabi_core::calendar;
 use dabi_core::change::{ChangeBatch, Op};
 use dabi_core::fold::{Fold, Truncates};
 use dabi_core::position::{Position, Topic};
-use dabi_core::recompute::trace::{
-    Keys, events_of, former_keys, goes_on_from, keys_with, looked_for, passed_key,
-};
+use dabi_core::recompute::trace::{Keys, keys_with, passed_key};
 use dabi_core::recompute::{
     Page, RecomputeError, RowPlace, Source, Stop, TableHistory, TableRows, Tables, Versions, keeps_versions,
 };
@@ -34,10 +32,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
 use super::computed::{dimension_modules, each_page, versions_of};
+use super::events::all_events;
 use super::key::StarKey;
 use super::tables::{EventsAt, wait_for_lake};
 use crate::lake::Lake;
-use crate::pipeline::{Loaded, on_cpu};
+use crate::pipeline::Loaded;
 use crate::transform::Module;
 use crate::warehouse::Warehouse;
 
@@ -275,54 +274,6 @@ async fn source_keys(traced: &Traced<'_>, at: EventsAt<'_>) -> Result<Keys, Audi
         keys.extend(keys_with(&batch, spec, &values).map_err(|error| traced.failed(error))?);
     }
     Ok(keys)
-}
-
-/// The events that decide the rows of `keys`, by table.
-async fn all_events(spec: &Spec, mut keys: Keys, at: EventsAt<'_>) -> Result<Events, AuditError> {
-    let (mut own, _) = key_events(&spec.source, &keys, at).await?;
-    let former = former_keys(&own);
-    if !former.is_subset(&keys) {
-        keys.extend(former);
-        (own, _) = key_events(&spec.source, &keys, at).await?;
-    }
-    let mut steps = vec![own.clone()];
-    let mut wanted: BTreeMap<SourceTable, Keys> = BTreeMap::from([(spec.source.clone(), keys)]);
-    for (number, lookup) in spec.lookups.iter().enumerate() {
-        let keys = looked_for(spec, number, &steps[goes_on_from(spec, number)]);
-        steps.push(key_events(&lookup.table, &keys, at).await?.0);
-        wanted.entry(lookup.table.clone()).or_default().extend(keys);
-    }
-    let mut all = Events::default();
-    for (table, keys) in wanted {
-        // Several lookups may look into one table.
-        let (events, truncates) = key_events(&table, &keys, at).await?;
-        all.found.insert(table.clone(), events);
-        all.truncates.insert(table, truncates);
-    }
-    Ok(all)
-}
-
-async fn key_events(
-    table: &SourceTable,
-    keys: &Keys,
-    at: EventsAt<'_>,
-) -> Result<(Vec<ChangeBatch>, Truncates), AuditError> {
-    let (mut events, mut truncates) = (Vec::new(), Truncates::default());
-    let mut batches = std::pin::pin!(at.read(table).await?);
-    while let Some(batch) = batches.try_next().await? {
-        truncates.learn([&batch]);
-        let keys = keys.clone();
-        events.extend(on_cpu(move || events_of(&batch, &keys)).await);
-    }
-    Ok((events, truncates))
-}
-
-/// What decides some rows, by table.
-#[derive(Default)]
-struct Events {
-    found: BTreeMap<SourceTable, Vec<ChangeBatch>>,
-    /// Of all events: which rows a snapshot has missed, other rows say too.
-    truncates: BTreeMap<SourceTable, Truncates>,
 }
 
 /// A star key under a module.

@@ -9,6 +9,7 @@
 
 mod comparison;
 mod computed;
+mod events;
 mod explain;
 mod key;
 mod tables;

@@ -93,7 +93,8 @@ fn is_verified(dabi: &Dabi, clickhouse: &ClickHouse, database: &str) {
     let (code, output, log) = dabi.ask(&["explain", name, id, "--json"], LIMIT);
     let all: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}\n{log}"));
     let older = all["older_versions"].as_array().expect("a list of versions").len();
-    let versions = clickhouse.query(&format!("SELECT count() FROM {database}.{name} WHERE product_id = {id}"));
+    let versions =
+        clickhouse.query(&format!("SELECT count() FROM {database}.{name} WHERE product_id = {id}"));
     assert_eq!((code, (older + 1).to_string().as_str()), (0, versions.trim()), "{all:#}");
     let history = all["history"].as_array().expect("a list of moments");
     assert!(
