@@ -7,14 +7,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use dabi_bench::{Op, Shard};
+use dabi_bench::Shard;
 
 use crate::Bench;
 use crate::clickhouse::{ClickHouse, Client};
 use crate::pipeline::{DATABASE, Pipeline, Setup};
 use crate::process::Process;
 use crate::results::{Figure, Target};
-use crate::throughput::Dimension;
+use crate::throughput::{Dimension, rows_more};
 
 const NAME: &str = "fan_out";
 /// So many that about a million orders have a first line.
@@ -91,13 +91,8 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 
 /// First lines that are left of the first `events` changes.
 fn dependents(seed: u64, events: u64) -> i64 {
-    let change = |op| match op {
-        Op::Read | Op::Create => 1,
-        Op::Update => 0,
-        Op::Delete => -1,
-    };
     let all = Shard::split(seed, events).into_iter().flatten();
-    all.filter(|event| event.key.line_no == 1).map(|event| change(event.op)).sum()
+    all.filter(|event| event.key.line_no == 1).map(|event| rows_more(event.op)).sum()
 }
 
 /// When exactly `rows` rows have the old name of the first place.

@@ -180,12 +180,16 @@ pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>>
 
 /// How many rows the star has in the end.
 fn star_rows(seed: u64, events: u64) -> i64 {
-    let difference = |op| match op {
+    Shard::split(seed, events).into_iter().flatten().map(|change| rows_more(change.op)).sum()
+}
+
+/// How many rows more there are after an event.
+pub(crate) fn rows_more(op: Op) -> i64 {
+    match op {
         Op::Read | Op::Create => 1,
         Op::Update => 0,
         Op::Delete => -1,
-    };
-    Shard::split(seed, events).into_iter().flatten().map(|change| difference(change.op)).sum()
+    }
 }
 
 fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> anyhow::Result<Round> {

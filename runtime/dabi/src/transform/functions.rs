@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use wasmtime::CacheStore;
 
-/// A Rust transform compiles to about a tenth of it.
+/// Enough for several transforms; what goes is compiled again.
 const BYTES_MAX: usize = 16 << 20;
 
 /// The kept functions.
