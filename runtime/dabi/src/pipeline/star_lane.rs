@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::epoch::SealedEpoch;
 use super::evaluator::{Evaluator, EventTimes, Insert, StarEpoch};
-use super::status::{Status, now_ms};
+use super::status::{Status, millis, now_ms};
 use super::swap::Change;
 use super::{PipelineError, on_cpu};
 use crate::telemetry::{KindLabel, Metrics, Stage, TableLabel};
@@ -114,9 +114,9 @@ pub(super) async fn publish(
         tracing::debug!(
             epoch = epoch.number.0,
             rows = epoch.rows,
-            waited_ms = ms(began - epoch.closed_at),
-            stored_ms = ms(stored - began),
-            recorded_ms = ms(stored.elapsed()),
+            waited_ms = millis(began - epoch.closed_at),
+            stored_ms = millis(stored - began),
+            recorded_ms = millis(stored.elapsed()),
             "epoch is visible"
         );
         if !epoch.dead_letters.is_empty() {
@@ -187,11 +187,6 @@ fn count(epoch: &StarEpoch, metrics: &Metrics) {
     metrics.epoch_rows.observe(epoch.rows as f64);
     metrics.epoch_seconds.observe(epoch.closed_at.elapsed().as_secs_f64());
     count_latency(&epoch.times, metrics);
-}
-
-/// For a log.
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn count_latency(times: &[EventTimes], metrics: &Metrics) {

@@ -10,6 +10,7 @@ use dabi_core::engine::stateful::Progress;
 use dabi_core::position::Position;
 use serde::Serialize;
 
+pub(super) use self::transform::millis;
 pub use self::transform::{BuildReport, TransformReport, TransformState};
 
 /// The phase of a pipeline that has ended, in whatever way.

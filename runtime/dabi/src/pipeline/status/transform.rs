@@ -146,6 +146,7 @@ impl TransformReport {
     }
 }
 
-fn millis(time: std::time::Duration) -> u64 {
+/// A span as reports and logs tell it.
+pub(in crate::pipeline) fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
