@@ -26,9 +26,9 @@ const LATENCY_P99_MS_MAX: f64 = 1_000.0;
 const LIMIT: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A line has one of so many places in its order.
-const POSITIONS: Dimension = Dimension { table: "positions", key: "line_no", rows: 6 };
+const POSITIONS: Dimension = Dimension { table: "positions", key: "line_no", rows: 6, labels: &["first"] };
 /// The first place, which every order has.
-const FIRST: Dimension = Dimension { rows: 1, ..POSITIONS };
+const FIRST: Dimension = Dimension { rows: 1, labels: &["second"], ..POSITIONS };
 
 /// Loads the state, changes the row, and watches.
 pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
@@ -37,12 +37,12 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut generator = bench.generator(&topic);
     generator.args(["--events", &events.to_string(), "--seed", &seed.to_string()]);
     Process::start("generate", generator, &bench.data)?.wait()?;
-    POSITIONS.write(bench, NAME, "first")?;
+    POSITIONS.write(bench, NAME)?;
     let dependents = dependents(seed, events);
 
     let clickhouse =
         ClickHouse::start(&bench.binary("dabi-clickhouse"), &bench.arguments.clickhouse, &folder)?;
-    let (dabi, transforms) = (bench.binary("dabi"), bench.module("order_positions", &folder)?);
+    let (dabi, transforms) = (bench.binary("dabi"), bench.modules(&["order_positions"], &folder)?);
     let setup = Setup {
         dabi: &dabi,
         transforms: &transforms,
@@ -61,7 +61,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     std::thread::sleep(Duration::from_secs(3));
     let before = pipeline.metrics()?;
     let changed = Instant::now();
-    FIRST.write(bench, NAME, "second")?;
+    FIRST.write(bench, NAME)?;
     let took = wait(clickhouse.client(), 0)?.duration_since(changed);
     let metrics = pipeline.metrics()?.since(&before);
     let after = pipeline.usage()?;

@@ -42,7 +42,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let arguments = &bench.arguments;
     let clickhouse = ClickHouse::start(&bench.binary("dabi-clickhouse"), &arguments.clickhouse, &folder)?;
     let (dabi, brokers) = (bench.binary("dabi"), bench.kafka.brokers());
-    let transforms = bench.module("order_items", &folder)?;
+    let transforms = bench.modules(&["order_items"], &folder)?;
     let setup = Setup { dabi: &dabi, transforms: &transforms, brokers, topics: TOPIC, folder: &folder };
     let pipeline = Pipeline::start(&setup, &clickhouse, &[])?;
 

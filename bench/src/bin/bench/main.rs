@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     quick: bool,
     /// Only the measurements whose names contain this: throughput-plain,
     /// throughput-schema, throughput-headers, lookup-growth, lookup-throughput,
-    /// lookup-fan-out, latency, reload, decode, state
+    /// lookup-fan-out, history-scd2, history-as-of, latency, reload, decode, state
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Rounds, of which the median is taken
@@ -109,12 +109,15 @@ impl Bench {
         if self.arguments.quick { 1 } else { self.arguments.rounds }
     }
 
-    /// A folder below `folder` with the module of one transform.
-    pub(crate) fn module(&self, transform: &str, folder: &Path) -> anyhow::Result<PathBuf> {
-        let (transforms, file) = (folder.join("transforms"), format!("{transform}.wasm"));
+    /// A folder below `folder` with the modules of `names`.
+    pub(crate) fn modules(&self, names: &[&str], folder: &Path) -> anyhow::Result<PathBuf> {
+        let transforms = folder.join("transforms");
         std::fs::create_dir_all(&transforms)?;
-        std::fs::copy(self.arguments.transforms.join(&file), transforms.join(&file))
-            .with_context(|| format!("take {file}"))?;
+        for name in names {
+            let file = format!("{name}.wasm");
+            std::fs::copy(self.arguments.transforms.join(&file), transforms.join(&file))
+                .with_context(|| format!("take {file}"))?;
+        }
         Ok(transforms)
     }
 
@@ -134,7 +137,7 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench::start(arguments)?;
     let mut figures: Vec<Figure> = Vec::new();
     type Measurement = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
-    let measurements: [(&str, Measurement); 10] = [
+    let measurements: [(&str, Measurement); 12] = [
         ("decode", decode::measure),
         ("state", |bench| alone::measure(bench, "dabi-bench-state")),
         ("throughput-plain", |bench| throughput::measure(bench, &throughput::PLAIN)),
@@ -143,6 +146,8 @@ fn main() -> anyhow::Result<()> {
         ("lookup-growth", throughput::measure_growth),
         ("lookup-throughput", |bench| throughput::measure(bench, &throughput::LOOKUP)),
         ("lookup-fan-out", fan_out::measure),
+        ("history-scd2", |bench| throughput::measure(bench, &throughput::SCD2)),
+        ("history-as-of", |bench| throughput::measure(bench, &throughput::AS_OF)),
         ("latency", latency::measure),
         ("reload", reload::measure),
     ];

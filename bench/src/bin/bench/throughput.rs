@@ -1,12 +1,12 @@
 //! How fast a backlog is worked off, at what cost, in how much memory; and what
 //! the incumbent's way costs on the same topic in the same round.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
-use dabi_bench::{Op, Shard};
+use dabi_bench::{Key, Op, OrderItem, Shard};
 
 use crate::Bench;
 use crate::clickhouse::ClickHouse;
@@ -22,11 +22,19 @@ pub(crate) struct Kind {
     generate: &'static [&'static str],
     described: &'static str,
     events: u64,
-    /// The transform that runs, and its view.
-    transform: (&'static str, &'static str),
-    /// What the transform looks up, if anything.
+    star: Star,
+    /// What the transforms look up or refer to, if anything.
     dimension: Option<Dimension>,
     asked: Option<Asked>,
+}
+
+/// What is made of the records.
+struct Star {
+    transforms: &'static [&'static str],
+    /// The rows to be found in the end, as a FROM clause names them.
+    rows: &'static str,
+    /// How many there must be.
+    count: fn(seed: u64, events: u64) -> i64,
 }
 
 /// What is asked of dabi on it, partly against the incumbent's way.
@@ -49,18 +57,23 @@ pub(crate) struct Dimension {
     pub(crate) table: &'static str,
     pub(crate) key: &'static str,
     pub(crate) rows: u32,
+    /// What the names of its rows begin with, one version after the other.
+    pub(crate) labels: &'static [&'static str],
 }
 
 impl Dimension {
-    /// Writes its rows, whose names begin with `label`.
-    pub(crate) fn write(&self, bench: &Bench, prefix: &str, label: &str) -> anyhow::Result<()> {
-        let mut generator = bench.generator(&format!("{prefix}.shop.{}", self.table));
-        generator.args(["--dimension", self.key, "--rows", &self.rows.to_string(), "--label", label]);
-        Process::start("generate", generator, &bench.data)?.wait().map(drop)
+    /// Writes its rows, once for each label.
+    pub(crate) fn write(&self, bench: &Bench, prefix: &str) -> anyhow::Result<()> {
+        for label in self.labels {
+            let mut generator = bench.generator(&format!("{prefix}.shop.{}", self.table));
+            generator.args(["--dimension", self.key, "--rows", &self.rows.to_string(), "--label", label]);
+            Process::start("generate", generator, &bench.data)?.wait()?;
+        }
+        Ok(())
     }
 }
 
-const STATELESS: (&str, &str) = ("order_items", "f_order_items");
+const STATELESS: Star = Star { transforms: &["order_items"], rows: "f_order_items", count: living_rows };
 
 /// Schemas off.
 pub(crate) const PLAIN: Kind = Kind {
@@ -68,7 +81,7 @@ pub(crate) const PLAIN: Kind = Kind {
     generate: &[],
     described: "without schema",
     events: 5_000_000,
-    transform: STATELESS,
+    star: STATELESS,
     dimension: None,
     asked: Some(Asked {
         events_per_s: 200_000.0,
@@ -83,7 +96,7 @@ pub(crate) const SCHEMA: Kind = Kind {
     generate: &["--schema"],
     described: "with schema",
     events: 1_500_000,
-    transform: STATELESS,
+    star: STATELESS,
     dimension: None,
     asked: Some(Asked {
         events_per_s: 120_000.0,
@@ -98,13 +111,14 @@ pub(crate) const HEADERS: Kind = Kind {
     generate: &["--headers"],
     described: "without schema, with Debezium's four context headers",
     events: 1_500_000,
-    transform: STATELESS,
+    star: STATELESS,
     dimension: None,
     asked: None,
 };
 
-const LINES: (&str, &str) = ("order_lines", "f_order_lines");
-const PRODUCTS: Dimension = Dimension { table: "products", key: "product_id", rows: 50_000 };
+const LINES: Star = Star { transforms: &["order_lines"], rows: "f_order_lines", count: living_rows };
+const PRODUCTS: Dimension =
+    Dimension { table: "products", key: "product_id", rows: 50_000, labels: &["first"] };
 
 /// Through one lookup, the state durable.
 pub(crate) const LOOKUP: Kind = Kind {
@@ -112,7 +126,7 @@ pub(crate) const LOOKUP: Kind = Kind {
     generate: &[],
     described: "without schema through a lookup of 50,000 products",
     events: 5_000_000,
-    transform: LINES,
+    star: LINES,
     dimension: Some(PRODUCTS),
     asked: Some(Asked { events_per_s: 120_000.0, cpu_us: 10.0, incumbents: None }),
 };
@@ -124,6 +138,32 @@ const LOOKUP_LARGE: Kind = Kind { name: "lookup_large", events: 15_000_000, aske
 const GROWTH_RATIO_MIN: f64 = 0.5;
 /// So long a topic is worked off once.
 const EVENTS_ONCE: u64 = 10_000_000;
+
+/// Every version of every order line, in a star that keeps history.
+pub(crate) const SCD2: Kind = Kind {
+    name: "scd2",
+    generate: &[],
+    described: "without schema into an scd2 target",
+    events: 2_000_000,
+    star: Star { transforms: &["order_item_versions"], rows: "dim_order_items", count: versions },
+    dimension: None,
+    asked: None,
+};
+
+/// A fact that refers to the version of a product, of which there are two each.
+pub(crate) const AS_OF: Kind = Kind {
+    name: "as_of",
+    generate: &[],
+    described: "without schema with an as-of reference to 100,000 versions of 50,000 products",
+    events: 2_000_000,
+    star: Star {
+        transforms: &["product_versions", "order_products"],
+        rows: "f_order_products WHERE product_key IS NOT NULL",
+        count: living_rows,
+    },
+    dimension: Some(Dimension { labels: &["first", "second"], ..PRODUCTS }),
+    asked: None,
+};
 
 /// What the size of the state costs.
 pub(crate) fn measure_growth(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
@@ -166,9 +206,9 @@ pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>>
     Process::start("generate", generator, &bench.data)?.wait()?;
 
     if let Some(dimension) = &kind.dimension {
-        dimension.write(bench, kind.name, "first")?;
+        dimension.write(bench, kind.name)?;
     }
-    let rows = star_rows(seed, events);
+    let rows = (kind.star.count)(seed, events);
     let mut rounds = Vec::new();
     for number in 1..=if kind.events > EVENTS_ONCE { 1 } else { bench.rounds() } {
         let folder = bench.data.join(format!("{}-{number}", kind.name));
@@ -178,9 +218,23 @@ pub(crate) fn measure(bench: &Bench, kind: &Kind) -> anyhow::Result<Vec<Figure>>
     Ok(figures(bench, kind, events, &rounds))
 }
 
-/// How many rows the star has in the end.
-fn star_rows(seed: u64, events: u64) -> i64 {
+/// How many rows the source table has in the end.
+fn living_rows(seed: u64, events: u64) -> i64 {
     Shard::split(seed, events).into_iter().flatten().map(|change| rows_more(change.op)).sum()
+}
+
+/// How many versions its rows had, where a change of the quantity begins one.
+fn versions(seed: u64, events: u64) -> i64 {
+    let mut quantities: HashMap<Key, u32> = HashMap::new();
+    let mut versions = 0;
+    for change in Shard::split(seed, events).into_iter().flatten() {
+        if change.op == Op::Delete {
+            continue;
+        }
+        let quantity = OrderItem::new(seed, change.key, change.updates, 0).quantity();
+        versions += i64::from(quantities.insert(change.key, quantity) != Some(quantity));
+    }
+    versions
 }
 
 /// How many rows more there are after an event.
@@ -198,7 +252,7 @@ fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> a
     let dabi = bench.binary("dabi");
     let setup = Setup {
         dabi: &dabi,
-        transforms: &bench.module(kind.transform.0, folder)?,
+        transforms: &bench.modules(kind.star.transforms, folder)?,
         brokers: bench.kafka.brokers(),
         topics: &format!("^{}[.]shop[.]", kind.name),
         folder,
@@ -207,8 +261,7 @@ fn round(bench: &Bench, kind: &Kind, topic: &str, rows: i64, folder: &Path) -> a
     let before: [Usage; 2] = [clickhouse.usage()?, bench.kafka.usage()?];
     let dabi = pipeline.finish(&setup.lake())?;
     let after = [clickhouse.usage()?, bench.kafka.usage()?];
-    let found =
-        clickhouse.client().number(&format!("SELECT count() FROM {DATABASE}.{}", kind.transform.1))?;
+    let found = clickhouse.client().number(&format!("SELECT count() FROM {DATABASE}.{}", kind.star.rows))?;
     ensure!(
         found == rows,
         "the star has {found} rows instead of {rows}: the figures would be of something wrong"
@@ -246,9 +299,9 @@ fn figures(bench: &Bench, kind: &Kind, events: u64, rounds: &[Round]) -> Vec<Fig
     let per_event = |duration: Duration| duration.as_secs_f64() * 1e6 / count;
     let middle = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value));
     let conditions = format!(
-        "{events} events {}, 3 partitions, lz4; lake on local disk, the transform {}; {}; median of {}",
+        "{events} events {}, 3 partitions, lz4; lake on local disk, transforms: {}; {}; median of {}",
         kind.described,
-        kind.transform.0,
+        kind.star.transforms.join(", "),
         bench.machine,
         rounds.len()
     );
