@@ -8,6 +8,7 @@ pub mod broker;
 pub mod build;
 pub mod capture;
 pub mod cli;
+mod compute;
 pub mod config;
 pub mod demo;
 pub mod lake;

@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use dabi_core::change::ChangeBatch;
@@ -20,6 +19,7 @@ use dabi_core::position::Position;
 use dabi_core::table::SourceTable;
 use dabi_core::version::Epoch;
 use parquet::errors::ParquetError;
+use tokio::time::Instant;
 
 use super::dates::{Day, pieces};
 use super::dead_letters::DeadLetters;

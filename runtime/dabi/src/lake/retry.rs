@@ -5,8 +5,9 @@
 //! seconds, and once when it ends.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{LakeError, is_transient};
@@ -51,6 +52,7 @@ impl Patience {
         let mut pause = PAUSE_MIN;
         loop {
             let answer = tokio::select! {
+                biased;
                 answer = self.watched(action, path, request()) => answer,
                 () = self.stop.cancelled() => return Err(LakeError::Stopped),
             };
@@ -63,6 +65,7 @@ impl Patience {
                 Err(e) => self.waiting(action, path, &e),
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => return Err(LakeError::Stopped),
             }

@@ -28,6 +28,7 @@ use super::error::LakeError;
 use super::file::{RUNS_KEY, Run};
 use super::read::{FETCHES, from_json};
 use super::store::store_error;
+use crate::compute::on_blocking;
 
 /// Rows of a batch read.
 const BATCH_ROWS: usize = 8192;
@@ -99,9 +100,7 @@ fn batches_of(fetched: Fetched) -> impl Stream<Item = Result<ChangeBatch, LakeEr
             let batch = reader.next()?;
             Ok(batch.map(|batch| (batch, State::Reading(reader, permit))))
         };
-        tokio::task::spawn_blocking(step)
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        on_blocking(step).await
     })
 }
 

@@ -3,12 +3,13 @@
 //! Invariant: epochs are numbered without a gap within a term, and the position
 //! of one is where the next begins.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dabi_core::debezium::Decoded;
 use dabi_core::position::Position;
 use dabi_core::version::Epoch;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::limits::Limits;
 

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow::array::{Array, RecordBatch};
 use dabi_core::calendar;
@@ -19,6 +18,7 @@ use dabi_core::position::Position;
 use dabi_core::resume;
 use dabi_core::star::TargetTable;
 use dabi_core::version::{Epoch, Term, Version};
+use tokio::time::Instant;
 
 use super::PipelineError;
 use super::epoch::SealedEpoch;

@@ -14,6 +14,7 @@
 //! at the end (`Change::Filled`). Until then `_dabi_epochs` does not name the
 //! module; so after a crash the next start fills the tables anew.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dabi_core::change::ChangeBatch;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::evaluate::LiveTransform;
 use super::evaluator::Evaluator;
+use super::neighbours::StarWarehouse;
 use super::replay::Pages;
 use super::retry::Retrier;
 use super::star_lane;
@@ -32,7 +34,6 @@ use super::swap::{Change, Switched};
 use super::{PipelineError, on_cpu};
 use crate::lake::Lake;
 use crate::telemetry::Metrics;
-use crate::warehouse::Warehouse;
 
 /// How often to look whether lake and star have come so far.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -42,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Filler {
     pub(super) pipeline: String,
     pub(super) lake: Lake,
-    pub(super) warehouse: Warehouse,
+    pub(super) warehouse: Arc<dyn StarWarehouse>,
     pub(super) status: Status,
     pub(super) metrics: Metrics,
     pub(super) changes: mpsc::Sender<Change>,
@@ -70,6 +71,7 @@ impl Filler {
         let views: Vec<&str> = transform.tables.iter().map(TargetTable::view_name).collect();
         let views = views.join(", ");
         let filled = tokio::select! {
+            biased;
             filled = self.replay(transform, &switched, number, &cancel) => filled,
             () = self.abort.cancelled() => return,
         };
@@ -128,7 +130,7 @@ impl Filler {
             })
             .await;
             let star = star?.filling(number, page_number);
-            star_lane::store(&self.warehouse, &star, &self.metrics, &self.abort).await?;
+            star_lane::store(self.warehouse.as_ref(), &star, &self.metrics, &self.abort).await?;
             page_number += 1;
         }
         let transform = evaluator.transforms.pop().expect("the one that was given");

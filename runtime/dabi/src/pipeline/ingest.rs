@@ -1,23 +1,24 @@
 //! The intake: polls the source, decodes, and closes epochs.
 //!
-//! Runs on a thread of its own, because it blocks. Owns the open epoch and the
-//! position of reading. Does not own what the sinks do with a closed epoch.
+//! Runs on a thread of its own, because the source may block it. Owns the open
+//! epoch and the position of reading. Does not own what the sinks do with a closed epoch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dabi_core::debezium::Skip;
 use dabi_core::position::Position;
 use dabi_core::version::Epoch;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::decoders::Decoders;
 use super::epoch::{Pacing, SealedEpoch};
 use super::limits::Limits;
+use super::neighbours::EventSource;
 use super::status::Status;
-use crate::source::{Source, SourceError};
+use crate::source::{Message, SourceError};
 use crate::telemetry::{KindLabel, Metrics, NeighbourLabel, PartitionLabel, Stage, TableLabel};
 
 /// Messages taken from the source at once.
@@ -46,7 +47,7 @@ pub(super) struct Lanes {
 /// The intake.
 pub(super) struct Ingest {
     /// Where records come from.
-    pub(super) source: Source,
+    pub(super) source: Box<dyn EventSource>,
     /// Where epochs go.
     pub(super) lanes: Lanes,
     /// Bounds.
@@ -63,8 +64,6 @@ pub(super) struct Ingest {
     pub(super) finish: CancellationToken,
     /// Stop now: close the open epoch and return.
     pub(super) stop: CancellationToken,
-    /// For waiting on the lanes from this thread.
-    pub(super) runtime: Handle,
     /// When Kafka's group was last told.
     pub(super) mirrored: Instant,
 }
@@ -76,7 +75,7 @@ impl Ingest {
     /// # Errors
     /// If the source halts. What was read and not handed on is not lost: no
     /// position has passed it.
-    pub(super) fn run(mut self) -> Result<(), SourceError> {
+    pub(super) async fn run(mut self) -> Result<(), SourceError> {
         let mut decoders = Decoders::new(std::mem::take(&mut self.sink_starts), self.metrics.clone());
         let mut pacing = Pacing::new(&self.limits);
         let mut next = Epoch(1);
@@ -89,13 +88,12 @@ impl Ingest {
                     if rows == 0 { POLL_WAIT_MAX } else { pacing.wait(Instant::now()).min(POLL_WAIT_MAX) };
                 // Nothing can close while the star is busy: without a pause this would spin.
                 let wait = if self.lanes.star.capacity() == 0 { wait.max(LANE_WAIT) } else { wait };
-                let messages =
-                    self.metrics.timed(Stage::Fetch, || self.source.poll(POLL_MESSAGES_MAX, wait))?;
-                if messages.is_empty()
-                    && self.finish.is_cancelled()
-                    && self.source.position().covers(&self.source.end_offsets()?)
-                {
-                    break;
+                let messages = self.source.poll(POLL_MESSAGES_MAX, wait).await?;
+                if messages.is_empty() && self.finish.is_cancelled() {
+                    let ends = self.source.end_offsets().await?;
+                    if self.source.position().covers(&ends) {
+                        break;
+                    }
                 }
                 self.count(&messages);
                 decoders.push(messages);
@@ -106,29 +104,29 @@ impl Ingest {
             if self.lanes.star.capacity() == 0 {
                 // The star is busy: go on reading into the open epoch, or wait if it is full.
                 if full {
-                    std::thread::sleep(LANE_WAIT);
+                    sleep(LANE_WAIT).await;
                 }
                 continue;
             }
-            if !self.close(&mut decoders, next) {
+            if !self.close(&mut decoders, next).await {
                 return Ok(());
             }
             pacing.closed(Instant::now());
             next = next.next();
         }
-        self.close(&mut decoders, next);
+        self.close(&mut decoders, next).await;
         Ok(())
     }
 
     /// Hands the open epoch to the lanes; false if they are gone (one failed).
-    fn close(&mut self, decoders: &mut Decoders, number: Epoch) -> bool {
+    async fn close(&mut self, decoders: &mut Decoders, number: Epoch) -> bool {
         if !decoders.has_records() {
             return true;
         }
         let kib = u32::try_from(decoders.bytes() / 1024).unwrap_or(u32::MAX);
         let most = u32::try_from(self.limits.memory_bytes / 1024).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.lanes.memory).acquire_many_owned(kib.clamp(1, most));
-        let Ok(memory) = self.runtime.block_on(memory) else { return false };
+        let Ok(memory) = memory.await else { return false };
         let mut decoded = self.metrics.timed(Stage::Decode, || decoders.drain());
         for part in &mut decoded {
             part.continue_from(&mut self.position);
@@ -154,7 +152,7 @@ impl Ingest {
         };
         let epoch = Arc::new(epoch);
         // Nobody else sends to the star, so there is room: see `capacity` above.
-        self.lanes.lake.send(Arc::clone(&epoch)).is_ok() && self.lanes.star.blocking_send(epoch).is_ok()
+        self.lanes.lake.send(Arc::clone(&epoch)).is_ok() && self.lanes.star.send(epoch).await.is_ok()
     }
 
     /// Tells Kafka's group, and the lag metric, what both sinks have.
@@ -187,7 +185,7 @@ impl Ingest {
         }
     }
 
-    fn count(&self, messages: &[crate::source::Message]) {
+    fn count(&self, messages: &[Message]) {
         self.metrics.records.inc_by(messages.len() as u64);
         let bytes: usize =
             messages.iter().map(|m| m.key().map_or(0, <[u8]>::len) + m.value().map_or(0, <[u8]>::len)).sum();

@@ -6,7 +6,6 @@
 //! Invariant: the position reported is one that a manifest holds.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use dabi_core::dead_letter::DeadLetter;
 use dabi_core::position::Position;
@@ -14,7 +13,7 @@ use dabi_core::version::Epoch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::epoch::SealedEpoch;
 use super::status::Status;
@@ -85,7 +84,7 @@ impl LakeLane {
                     None => has_letters = false,
                     Some(raised) => encoder.append_dead_letters(raised, Instant::now()),
                 },
-                () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
             metrics.lake_pending_bytes.set(i64::try_from(encoder.pending_bytes()).unwrap_or(i64::MAX));
         }

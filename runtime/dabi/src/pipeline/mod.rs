@@ -21,7 +21,9 @@ mod fill;
 mod ingest;
 mod lake_lane;
 mod limits;
+mod neighbours;
 mod open_letters;
+mod real;
 mod rebuild;
 mod reload;
 mod replay;
@@ -37,19 +39,22 @@ mod transforms;
 use std::time::Duration;
 
 use dabi_core::version::Term;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
+pub use self::neighbours::{EventSource, Neighbours, SavedTransforms, StarWarehouse, Transforms};
+use self::real::Real;
 pub use self::rebuild::check_stateful;
 pub use self::retry::{Retried, Retrier};
 pub use self::stateful::StatefulError;
 pub(crate) use self::stateful::call as call_module;
 pub use self::status::{BuildReport, Report, STOPPED, Status, TransformReport, TransformState, now_ms};
 pub use self::transforms::{Loaded, load_transforms};
+pub(crate) use crate::compute::on_cpu;
 use crate::config::Settings;
 use crate::lake::LakeError;
 use crate::source::SourceError;
@@ -118,13 +123,15 @@ pub struct Pipeline {
     status: Status,
     finish: CancellationToken,
     stop: CancellationToken,
+    neighbours: Box<dyn Neighbours>,
     warehouse: watch::Sender<Option<Warehouse>>,
     retrier: watch::Sender<Option<Retrier>>,
 }
 
 impl Pipeline {
-    /// A pipeline with these settings. It ends once `finish` is cancelled and
-    /// every partition is read to its end; `stop` drains and ends it at once.
+    /// A pipeline with these settings, among the neighbours that they name. It
+    /// ends once `finish` is cancelled and every partition is read to its end;
+    /// `stop` drains and ends it at once.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -133,8 +140,29 @@ impl Pipeline {
         finish: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
+        let connected = watch::Sender::new(None);
+        let real = Real {
+            settings: settings.clone(),
+            metrics: metrics.clone(),
+            status: status.clone(),
+            connected: connected.clone(),
+        };
+        let this = Self::among(Box::new(real), settings, metrics, status, finish, stop);
+        Self { warehouse: connected, ..this }
+    }
+
+    /// As [`Pipeline::new`], but among other neighbours than the settings name.
+    #[must_use]
+    pub fn among(
+        neighbours: Box<dyn Neighbours>,
+        settings: Settings,
+        metrics: Metrics,
+        status: Status,
+        finish: CancellationToken,
+        stop: CancellationToken,
+    ) -> Self {
         let (warehouse, retrier) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { settings, metrics, status, finish, stop, warehouse, retrier }
+        Self { settings, metrics, status, finish, stop, neighbours, warehouse, retrier }
     }
 
     /// The warehouse, while there is a connection to it: for whoever looks on.
@@ -163,6 +191,7 @@ impl Pipeline {
     async fn start_and_watch(&self) -> Result<(), PipelineError> {
         let abort = CancellationToken::new();
         let mut started = tokio::select! {
+            biased;
             started = start::start(self, &abort) => started?,
             () = self.stop.cancelled() => return Ok(()),
         };
@@ -190,6 +219,7 @@ impl Pipeline {
         tokio::pin!(drained);
         loop {
             let ended = tokio::select! {
+                biased;
                 ended = tasks.join_next() => ended,
                 () = &mut drained => {
                     let waiting = self.status.report().waiting.into_keys().collect::<Vec<_>>().join(", ");
@@ -208,14 +238,4 @@ impl Pipeline {
             }
         }
     }
-}
-
-/// Runs `work` on the CPU pool, so that no I/O worker computes.
-pub(crate) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (answer, answered) = oneshot::channel();
-    rayon::spawn(move || {
-        // The asker is gone only when the pipeline is being torn down.
-        let _ = answer.send(work());
-    });
-    answered.await.expect("a panic on the CPU pool ends the process")
 }

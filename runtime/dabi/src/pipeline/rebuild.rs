@@ -21,22 +21,24 @@ use dabi_core::version::{Term, Version};
 use tokio_util::sync::CancellationToken;
 
 use super::evaluator::{Evaluator, StarEpoch};
+use super::neighbours::{Neighbours, StarWarehouse};
 use super::replay::Pages;
 use super::stateful::{Member, Stateful, StatefulError, open_engine};
 use super::transforms::{FIRST_GENERATION, Loaded, tables};
 use super::{PipelineError, on_cpu, star_lane};
 use crate::config::Settings;
 use crate::lake::Lake;
-use crate::state::{self, Identity, Opened};
+use crate::state::{Identity, Opened};
 use crate::telemetry::Metrics;
-use crate::warehouse::{EpochRecord, Generations, Warehouse};
+use crate::warehouse::{EpochRecord, Generations};
 
 /// What bringing up takes.
 pub(super) struct BringUp<'a> {
     pub(super) settings: &'a Settings,
+    pub(super) neighbours: &'a dyn Neighbours,
     pub(super) lake: &'a Lake,
     pub(super) lake_position: &'a Position,
-    pub(super) warehouse: &'a Warehouse,
+    pub(super) warehouse: &'a dyn StarWarehouse,
     pub(super) metrics: &'a Metrics,
     pub(super) stop: &'a CancellationToken,
     pub(super) abort: &'a CancellationToken,
@@ -88,8 +90,8 @@ impl BringUp<'_> {
         record: Option<&EpochRecord>,
     ) -> Result<(Stateful, Option<String>), PipelineError> {
         let members: Vec<Member> = members(loaded, generation);
-        let (identity, state_settings) = (self.identity(), self.settings.state.clone());
-        let (mut state, opened) = blocking(move || state::open(&state_settings, &identity)).await?;
+        let (mut state, opened) =
+            self.neighbours.state(self.identity()).await.map_err(StatefulError::State)?;
         let mut reason = match opened {
             Opened::New => Some("it is new".to_owned()),
             Opened::Recovered { took, unsent } => {
@@ -124,7 +126,8 @@ impl BringUp<'_> {
             && state.committed().is_some()
         {
             drop(state);
-            state = self.renewed_state(reason).await?;
+            let renewed = self.neighbours.renewed_state(self.identity(), reason).await;
+            state = renewed.map_err(StatefulError::State)?;
         }
         let engine = match engine.filter(|_| reason.is_none()) {
             Some(engine) => engine,
@@ -140,18 +143,6 @@ impl BringUp<'_> {
     /// Whose state it is.
     fn identity(&self) -> Identity {
         Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() }
-    }
-
-    async fn renewed_state(
-        &self,
-        reason: &str,
-    ) -> Result<Box<dyn dabi_core::engine::state::State>, PipelineError> {
-        let (identity, settings, reason) = (self.identity(), self.settings.state.clone(), reason.to_owned());
-        blocking(move || {
-            state::condemn(&settings, &reason)?;
-            Ok(state::open(&settings, &identity)?.0)
-        })
-        .await
     }
 
     /// Sends again what may not have arrived.
@@ -291,11 +282,4 @@ fn fresh_engine(
         Plan::Ready(engine) => Ok(engine),
         Plan::Rebuild { .. } => unreachable!("an empty store holds nothing that could differ"),
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, dabi_core::engine::state::StateError> + Send + 'static,
-) -> Result<T, PipelineError> {
-    let done = tokio::task::spawn_blocking(work).await.expect("opening a store does not panic");
-    Ok(done.map_err(StatefulError::State)?)
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::load::{Prepared, Refused};
@@ -64,7 +64,8 @@ struct Known {
 /// What goes on beside the live events after a switch.
 struct Fill {
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    /// One; it ends with the task that has begun it.
+    task: JoinSet<()>,
 }
 
 /// A finished build, and what was saved when.
@@ -121,10 +122,16 @@ fn compiler() -> Arc<rayon::ThreadPool> {
 }
 
 impl Fill {
-    async fn end(self) {
+    fn begin(cancel: CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(work);
+        Self { cancel, task }
+    }
+
+    async fn end(mut self) {
         self.cancel.cancel();
         // A fill has nothing to say here; its panic has ended the process.
-        let _ = self.task.await;
+        let _ = self.task.join_next().await;
     }
 }
 
@@ -316,10 +323,10 @@ impl Run {
             }
         };
         let stopped = cancel.clone();
-        let task = tokio::spawn(async move {
-            tokio::select! { () = retry => {}, () = stopped.cancelled() => {} }
+        let fill = Fill::begin(cancel, async move {
+            tokio::select! { biased; () = retry => {}, () = stopped.cancelled() => {} }
         });
-        self.known.entry(entry.to_owned()).or_default().fill = Some(Fill { cancel, task });
+        self.known.entry(entry.to_owned()).or_default().fill = Some(fill);
     }
 
     fn fill(&mut self, entry: &str, module: &Module, switched: Switched) {
@@ -327,8 +334,8 @@ impl Run {
         let mut transform = LiveTransform::new(entry.to_owned(), module.clone(), self.reload.metrics.clone());
         transform.coverage = Coverage::Filling;
         let (filler, cancel) = (self.reload.filler.clone(), CancellationToken::new());
-        let task = tokio::spawn(filler.fill(transform, switched, self.fills, cancel.clone()));
-        self.known.entry(entry.to_owned()).or_default().fill = Some(Fill { cancel, task });
+        let work = filler.fill(transform, switched, self.fills, cancel.clone());
+        self.known.entry(entry.to_owned()).or_default().fill = Some(Fill::begin(cancel, work));
     }
 
     async fn retire(&mut self, entry: &str) -> Result<(), Ending> {

@@ -9,6 +9,7 @@
 //! at the moment it takes it in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
@@ -20,9 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::PipelineError;
+use super::neighbours::StarWarehouse;
 use super::swap::Change;
 use crate::lake::Lake;
-use crate::warehouse::{OpenLetter, Warehouse};
+use crate::warehouse::OpenLetter;
 
 /// How a transform takes up its letters.
 pub(super) enum Taken {
@@ -38,7 +40,7 @@ pub(super) enum Taken {
 #[derive(Clone)]
 pub struct Retrier {
     pub(super) lake: Lake,
-    pub(super) warehouse: Warehouse,
+    pub(super) warehouse: Arc<dyn StarWarehouse>,
     pub(super) changes: mpsc::Sender<Change>,
 }
 
@@ -60,9 +62,9 @@ impl Retrier {
     /// # Errors
     /// If warehouse or lake cannot be read.
     pub async fn retry(&self, transform: Option<&str>) -> Result<BTreeMap<String, Retried>, PipelineError> {
-        let names: BTreeSet<String> = match transform {
-            Some(name) => BTreeSet::from([name.to_owned()]),
-            None => self.warehouse.open_letter_keys().await?.into_keys().collect(),
+        let names = match transform {
+            Some(name) => vec![name.to_owned()],
+            None => self.warehouse.refused_transforms().await?,
         };
         let mut all = BTreeMap::new();
         for name in names {

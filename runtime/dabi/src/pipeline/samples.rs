@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 use dabi_core::change::ChangeBatch;
 use dabi_core::table::SourceTable;
+use tokio::time::Instant;
 
 /// Events of one table.
 const ROWS_MAX: usize = 256;

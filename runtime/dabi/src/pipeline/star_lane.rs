@@ -9,7 +9,7 @@
 //! under a higher version.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use dabi_core::dead_letter::DeadLetter;
@@ -17,15 +17,17 @@ use dabi_core::position::Position;
 use dabi_core::version::Version;
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::epoch::SealedEpoch;
-use super::evaluator::{Evaluator, EventTimes, Insert, StarEpoch};
+use super::evaluator::{Evaluator, EventTimes, StarEpoch};
+use super::neighbours::StarWarehouse;
 use super::status::{Status, millis, now_ms};
 use super::swap::Change;
 use super::{PipelineError, on_cpu};
-use crate::telemetry::{KindLabel, Metrics, Stage, TableLabel};
-use crate::warehouse::{EncodedRows, EpochRecord, Warehouse, WarehouseError};
+use crate::telemetry::{KindLabel, Metrics, TableLabel};
+use crate::warehouse::EpochRecord;
 
 /// An epoch without change events moves the position only this often.
 const IDLE_RECORD_INTERVAL: Duration = Duration::from_secs(5);
@@ -85,7 +87,7 @@ pub(super) async fn evaluate(
 /// # Errors
 /// If ClickHouse refuses for good.
 pub(super) async fn publish(
-    warehouse: Warehouse,
+    warehouse: Arc<dyn StarWarehouse>,
     mut epochs: mpsc::Receiver<StarEpoch>,
     letters: mpsc::Sender<Vec<DeadLetter>>,
     status: Status,
@@ -108,7 +110,7 @@ pub(super) async fn publish(
             continue;
         }
         let began = Instant::now();
-        store(&warehouse, &epoch, &metrics, &abort).await?;
+        store(warehouse.as_ref(), &epoch, &metrics, &abort).await?;
         let stored = Instant::now();
         warehouse.record_epoch(&epoch.record, &abort).await?;
         tracing::debug!(
@@ -144,7 +146,7 @@ pub(super) async fn publish(
 /// # Errors
 /// If ClickHouse refuses for good.
 pub(super) async fn store(
-    warehouse: &Warehouse,
+    warehouse: &dyn StarWarehouse,
     epoch: &StarEpoch,
     metrics: &Metrics,
     abort: &CancellationToken,
@@ -154,9 +156,8 @@ pub(super) async fn store(
         warehouse.insert_truncate_tombstones(table, *truncate, version, abort).await?;
     }
     let inserts = epoch.inserts.iter().map(|insert| async move {
-        let Some(rows) = encode(insert, metrics).await? else { return Ok(()) };
         let token = format!("{}-{}-{}{}", epoch.record.pipeline, insert.table, version.0, epoch.part);
-        warehouse.insert(&insert.table, rows, &token, abort).await
+        warehouse.insert(&insert.table, &insert.batches, &token, abort).await
     });
     try_join_all(inserts).await?;
     if !epoch.dead_letters.is_empty() || !epoch.cleared.is_empty() {
@@ -165,11 +166,6 @@ pub(super) async fn store(
     }
     count(epoch, metrics);
     Ok(())
-}
-
-async fn encode(insert: &Insert, metrics: &Metrics) -> Result<Option<EncodedRows>, WarehouseError> {
-    let (table, batches, metrics) = (insert.table.clone(), insert.batches.clone(), metrics.clone());
-    on_cpu(move || metrics.timed(Stage::Encode, || EncodedRows::new(&table, &batches))).await
 }
 
 fn count(epoch: &StarEpoch, metrics: &Metrics) {

@@ -6,14 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
 use dabi_core::resume::{self, BringUp, Running};
 use dabi_core::table::SourceTable;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::LiveTransform;
@@ -21,18 +20,17 @@ use super::evaluator::Evaluator;
 use super::fill::Filler;
 use super::ingest::{Ingest, Lanes};
 use super::lake_lane::LakeLane;
+use super::neighbours::{SavedTransforms, StarWarehouse, Transforms};
 use super::rebuild;
 use super::reload::Reload as ReloadTask;
 use super::replay::Pages;
 use super::retry::Retrier;
 use super::star_lane;
-use super::transforms::{Loaded, load_transforms};
+use super::transforms::Loaded;
 use super::{Pipeline, PipelineError, now_ms};
+use crate::compute::on_thread;
 use crate::lake::Lake;
-use crate::source::Source;
-use crate::transform::{Reload, Runtime, TransformSettings};
-use crate::warehouse::{EpochRecord, Warehouse};
-use crate::watch::Watcher;
+use crate::warehouse::EpochRecord;
 
 /// Epochs whose dead letters may wait for the lake's lane.
 const LETTER_EPOCHS_MAX: usize = 64;
@@ -40,23 +38,16 @@ const LETTER_EPOCHS_MAX: usize = 64;
 /// A pipeline that runs.
 pub(super) struct Started {
     pub(super) tasks: JoinSet<Result<(), PipelineError>>,
-    pub(super) warehouse: Warehouse,
+    pub(super) warehouse: Arc<dyn StarWarehouse>,
 }
 
 pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Result<Started, PipelineError> {
     let settings = &pipeline.settings;
     let (metrics, status) = (pipeline.metrics.clone(), pipeline.status.clone());
-    // Before anything is built or loaded: a save from here on is not missed.
-    let watcher = watch(&settings.transforms);
-    let runtime = Runtime::new(settings.transforms.runtime())?;
-    let loaded = load_transforms(&settings.transforms, &runtime, &status).await?;
-    if loaded.is_empty() {
-        let dir = settings.transforms.dir.display();
-        tracing::warn!("no transforms in {dir}: events land in the lake only");
-    }
-    let lake = Lake::open_for_writing(&settings.lake).await?;
-    let warehouse = Warehouse::connect(&settings.warehouse, status.clone(), &pipeline.stop).await?;
-    pipeline.warehouse.send_replace(Some(warehouse.clone()));
+    let neighbours = pipeline.neighbours.as_ref();
+    let Transforms { loaded, saves } = neighbours.transforms().await?;
+    let lake = neighbours.lake().await?;
+    let warehouse = neighbours.warehouse(&pipeline.stop).await?;
     let live =
         |loaded: &Loaded| LiveTransform::new(loaded.entry.clone(), loaded.module.clone(), metrics.clone());
     let (stateful, stateless): (Vec<&Loaded>, Vec<&Loaded>) =
@@ -71,7 +62,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         let letters = warehouse.open_letters(&transform.spec().name, &pipeline.stop).await?;
         transform.letters = letters.into_iter().collect();
     }
-    let author = lake.claim_term(&settings.pipeline, &writer_id()).await?;
+    let author = lake.claim_term(&settings.pipeline, &neighbours.writer()).await?;
     let term = author.term;
     let limits = settings.limits.lake.clone();
     let (encoder, committer) = lake.open_writer(author, limits, status.clone(), abort.clone()).await?;
@@ -81,12 +72,14 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     warehouse.record_epoch(&takeover, abort).await?;
 
     let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
-    bring_up(&mut evaluator, record.as_ref(), &lake, &lake_position, &warehouse, pipeline, abort).await?;
+    bring_up(&mut evaluator, record.as_ref(), &lake, &lake_position, warehouse.as_ref(), pipeline, abort)
+        .await?;
     let rebuild = rebuild::BringUp {
         settings,
+        neighbours,
         lake: &lake,
         lake_position: &lake_position,
-        warehouse: &warehouse,
+        warehouse: warehouse.as_ref(),
         metrics: &metrics,
         stop: &pipeline.stop,
         abort,
@@ -97,12 +90,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let from = lake_position.meet(&star_position);
     tracing::info!(term = %term, transforms = loaded.len(), "pipeline {} starts", settings.pipeline);
 
-    let source = {
-        let (kafka, from) = (settings.kafka.clone(), from.clone());
-        tokio::task::spawn_blocking(move || Source::connect(&kafka, &from))
-            .await
-            .expect("connect does not panic")?
-    };
+    let source = neighbours.source(&from).await?;
     status.lake(&lake_position);
     status.star(&star_position);
 
@@ -124,7 +112,6 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         position: from,
         finish: pipeline.finish.clone(),
         stop: pipeline.stop.clone(),
-        runtime: tokio::runtime::Handle::current(),
         mirrored: Instant::now(),
     };
     let lake_lane = LakeLane {
@@ -135,14 +122,14 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         metrics: metrics.clone(),
     };
     let (changes, to_star) = mpsc::channel(1);
-    let retrier = Retrier { lake: lake.clone(), warehouse: warehouse.clone(), changes: changes.clone() };
+    let retrier = Retrier { lake: lake.clone(), warehouse: Arc::clone(&warehouse), changes: changes.clone() };
     pipeline.retrier.send_replace(Some(retrier));
     let mut tasks = JoinSet::new();
-    if let Some(watcher) = watcher {
+    if let Some(SavedTransforms { watcher, runtime }) = saves {
         let filler = Filler {
             pipeline: settings.pipeline.clone(),
             lake,
-            warehouse: warehouse.clone(),
+            warehouse: Arc::clone(&warehouse),
             status: status.clone(),
             metrics: metrics.clone(),
             changes: changes.clone(),
@@ -165,41 +152,13 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
             Ok(())
         });
     }
-    tasks.spawn(on_thread("ingest", move || Ok(ingest.run()?)));
+    tasks.spawn(on_thread("ingest", async move { Ok(ingest.run().await?) }));
     tasks.spawn(lake_lane.run(to_lake, lake_letters));
     tasks.spawn(star_lane::evaluate(evaluator, star_epochs, to_star, rows, pipeline.stop.clone()));
-    tasks.spawn(star_lane::publish(warehouse.clone(), star_rows, letters, status, metrics, abort.clone()));
+    let publish =
+        star_lane::publish(Arc::clone(&warehouse), star_rows, letters, status, metrics, abort.clone());
+    tasks.spawn(publish);
     Ok(Started { tasks, warehouse })
-}
-
-/// Watches the transforms' folder, if that is wanted and the system can.
-fn watch(settings: &TransformSettings) -> Option<Watcher> {
-    if settings.reload == Reload::Manual || !settings.dir.exists() {
-        return None;
-    }
-    Watcher::new(&settings.dir).inspect_err(|error| tracing::warn!("{error}")).ok()
-}
-
-/// Known to no other process: a claim that is read back must be told from another's.
-fn writer_id() -> WriterId {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    WriterId::new(&format!("{}-{nanos:x}", std::process::id())).expect("digits and a dash")
-}
-
-/// Runs blocking `work` on a named thread of its own.
-async fn on_thread(
-    name: &str,
-    work: impl FnOnce() -> Result<(), PipelineError> + Send + 'static,
-) -> Result<(), PipelineError> {
-    let (answer, answered) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || answer.send(work()))
-        .expect("the system gives a thread at start");
-    let done = answered.await.expect("a panic on a thread of the pipeline ends the process");
-    // It has nothing left to do but to end; the process must not end before it.
-    let _ = thread.join();
-    done
 }
 
 /// Sets where the star stands, and replays the lake for every transform whose
@@ -209,7 +168,7 @@ async fn bring_up(
     record: Option<&EpochRecord>,
     lake: &Lake,
     lake_position: &Position,
-    warehouse: &Warehouse,
+    warehouse: &dyn StarWarehouse,
     pipeline: &Pipeline,
     abort: &CancellationToken,
 ) -> Result<(), PipelineError> {

@@ -19,7 +19,7 @@ mod settings;
 mod status;
 
 pub use error::SourceError;
-pub use message::Message;
+pub use message::{MadeRecord, Message};
 pub use reader::Source;
 pub use settings::{DEFAULT_GROUP, InvalidKafkaSettings, KafkaSettings, TopicSelection};
 

@@ -165,7 +165,7 @@ impl Source {
         let name = raw.topic_name();
         let topic =
             self.known.get_key_value(name.as_str()).map_or_else(|| name.into(), |(k, _)| Arc::clone(k));
-        let origin = Arc::new(Origin { topic, _consumer: Arc::clone(&self.consumer) });
+        let origin = Arc::new(Origin { topic, _consumer: Some(Arc::clone(&self.consumer)) });
         self.origins.push((id, Arc::clone(&origin)));
         origin
     }

@@ -1,4 +1,4 @@
-//! One running module in a store of its own.
+//! One running module; if it is WASM, in a store of its own.
 //!
 //! Invariant: after a failure the instance is spent, because wasmtime then
 //! refuses the whole store; the caller drops it and makes another.
@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
+use dabi_core::spec::Spec;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use super::answer::{Applied, check_answer};
 use super::bindings::v0_1::{self, Transform, TransformPre};
 use super::module::Module;
+use super::program::{Program, Running};
 use super::runtime::{Runtime, TICK, thread_cpu_time};
 
 /// The most that a declaration may take when it is copied out of a module.
@@ -108,7 +110,7 @@ impl ApplyFailure {
 }
 
 /// Limits of one store, and how the present call stands to them.
-pub(super) struct StoreState {
+pub(super) struct WasmStore {
     memory_bytes_max: usize,
     /// of all memories of the store
     memory_bytes: usize,
@@ -117,13 +119,13 @@ pub(super) struct StoreState {
     deadline: Duration,
 }
 
-impl StoreState {
+impl WasmStore {
     fn new(memory_bytes_max: usize) -> Self {
         Self { memory_bytes_max, memory_bytes: 0, memory_refused: false, deadline: Duration::ZERO }
     }
 }
 
-impl ResourceLimiter for StoreState {
+impl ResourceLimiter for WasmStore {
     // Refused, not trapped: a language runtime may cope with it.
     fn memory_growing(
         &mut self,
@@ -165,15 +167,13 @@ impl ResourceLimiter for StoreState {
 /// A running module.
 pub struct Instance {
     module: Module,
-    store: Store<StoreState>,
-    transform: Transform,
+    running: Box<dyn Running>,
 }
 
 impl Instance {
     pub(super) fn new(module: Module) -> Result<Self, ApplyFailure> {
-        let limit = module.runtime().settings().call_time_max;
-        let (store, transform) = start(module.runtime(), module.pre(), limit)?;
-        Ok(Self { module, store, transform })
+        let running = module.program().start(module.limits().call_time_max)?;
+        Ok(Self { module, running })
     }
 
     /// Applies the transform to a batch.
@@ -181,7 +181,7 @@ impl Instance {
     /// # Errors
     /// There is no answer; see [`ApplyFailure`]. The instance is then spent.
     pub fn apply(&mut self, input: &InputBatch) -> Result<Applied, ApplyFailure> {
-        let limit = self.module.runtime().settings().call_time_max;
+        let limit = self.module.limits().call_time_max;
         self.apply_within(input, limit)
     }
 
@@ -190,7 +190,36 @@ impl Instance {
         input: &InputBatch,
         limit: Duration,
     ) -> Result<Applied, ApplyFailure> {
-        let spec = self.module.spec();
+        self.running.apply(self.module.spec(), input, limit)
+    }
+}
+
+/// A program of WASM.
+pub(super) struct Wasm {
+    runtime: Runtime,
+    pre: TransformPre<WasmStore>,
+}
+
+impl Wasm {
+    pub(super) fn new(runtime: Runtime, pre: TransformPre<WasmStore>) -> Self {
+        Self { runtime, pre }
+    }
+}
+
+impl Program for Wasm {
+    fn start(&self, limit: Duration) -> Result<Box<dyn Running>, ApplyFailure> {
+        let (store, transform) = start(&self.runtime, &self.pre, limit)?;
+        Ok(Box::new(RunningWasm { store, transform }))
+    }
+}
+
+struct RunningWasm {
+    store: Store<WasmStore>,
+    transform: Transform,
+}
+
+impl Running for RunningWasm {
+    fn apply(&mut self, spec: &Spec, input: &InputBatch, limit: Duration) -> Result<Applied, ApplyFailure> {
         let lowered = v0_1::lower::Batch::new(spec, input).map_err(|cause| ApplyFailure::Input { cause })?;
         let answer_bytes_max = ANSWER_BYTES_MIN
             .saturating_add(input.rows.saturating_mul(ANSWER_BYTES_PER_ROW))
@@ -208,7 +237,7 @@ impl Instance {
 /// Starts a module only to ask what it declares.
 pub(super) fn describe(
     runtime: &Runtime,
-    pre: &TransformPre<StoreState>,
+    pre: &TransformPre<WasmStore>,
 ) -> Result<v0_1::DeclaredSpec, ApplyFailure> {
     let limit = runtime.settings().call_time_max;
     let (mut store, transform) = start(runtime, pre, limit)?;
@@ -218,11 +247,11 @@ pub(super) fn describe(
 
 fn start(
     runtime: &Runtime,
-    pre: &TransformPre<StoreState>,
+    pre: &TransformPre<WasmStore>,
     limit: Duration,
-) -> Result<(Store<StoreState>, Transform), ApplyFailure> {
+) -> Result<(Store<WasmStore>, Transform), ApplyFailure> {
     let memory_bytes_max = runtime.settings().memory_bytes_max;
-    let mut store = Store::new(runtime.engine(), StoreState::new(memory_bytes_max));
+    let mut store = Store::new(runtime.engine(), WasmStore::new(memory_bytes_max));
     store.limiter(|state| state);
     store.epoch_deadline_callback(|store| match store.data().deadline.saturating_sub(thread_cpu_time()) {
         Duration::ZERO => Ok(UpdateDeadline::Interrupt),
@@ -236,9 +265,9 @@ fn start(
 /// apart. The deadline counts CPU time: that the machine is busy with something
 /// else is not the module's fault.
 fn call<T>(
-    store: &mut Store<StoreState>,
+    store: &mut Store<WasmStore>,
     limit: Duration,
-    code: impl FnOnce(&mut Store<StoreState>) -> wasmtime::Result<T>,
+    code: impl FnOnce(&mut Store<WasmStore>) -> wasmtime::Result<T>,
 ) -> Result<T, ApplyFailure> {
     store.data_mut().deadline = thread_cpu_time().saturating_add(limit);
     store.data_mut().memory_refused = false;
@@ -253,7 +282,7 @@ fn ticks(time: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX / 2)
 }
 
-fn failure(error: &wasmtime::Error, state: &StoreState, limit: Duration) -> ApplyFailure {
+fn failure(error: &wasmtime::Error, state: &WasmStore, limit: Duration) -> ApplyFailure {
     if state.memory_refused {
         return ApplyFailure::Memory { limit_bytes: state.memory_bytes_max };
     }

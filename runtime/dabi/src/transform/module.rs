@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, Linker};
 
 use super::bindings::v0_1::{self, TransformPre};
-use super::instance::{ApplyFailure, Instance, StoreState};
-use super::runtime::Runtime;
+use super::instance::{ApplyFailure, Instance, Wasm, WasmStore};
+use super::program::Program;
+use super::runtime::{Runtime, Settings};
 
 /// The first eight bytes of a core module and of a component.
 const CORE_PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";
@@ -124,10 +125,10 @@ pub struct Module {
 }
 
 struct Inner {
-    runtime: Runtime,
-    pre: TransformPre<StoreState>,
+    program: Box<dyn Program>,
     spec: Spec,
     hash: ModuleHash,
+    limits: Settings,
 }
 
 impl Module {
@@ -155,8 +156,15 @@ impl Module {
         let pre = link(runtime, &compiled)
             .map_err(|cause| ModuleError::OtherWorld { name: name.into(), cause: format!("{cause:#}") })?;
         let spec = describe(runtime, name, &pre)?;
-        let inner = Inner { runtime: runtime.clone(), pre, spec, hash: ModuleHash::of(bytes) };
-        Ok(Self { inner: Arc::new(inner) })
+        let limits = runtime.settings().clone();
+        let program = Box::new(Wasm::new(runtime.clone(), pre));
+        Ok(Self::running(program, spec, ModuleHash::of(bytes), limits))
+    }
+
+    /// A transform that declares `spec`, is known by `hash` and runs as `program`.
+    #[must_use]
+    pub fn running(program: Box<dyn Program>, spec: Spec, hash: ModuleHash, limits: Settings) -> Self {
+        Self { inner: Arc::new(Inner { program, spec, hash, limits }) }
     }
 
     /// What it declares.
@@ -180,12 +188,12 @@ impl Module {
         Instance::new(self.clone())
     }
 
-    pub(super) fn runtime(&self) -> &Runtime {
-        &self.inner.runtime
+    pub(super) fn limits(&self) -> &Settings {
+        &self.inner.limits
     }
 
-    pub(super) fn pre(&self) -> &TransformPre<StoreState> {
-        &self.inner.pre
+    pub(super) fn program(&self) -> &dyn Program {
+        self.inner.program.as_ref()
     }
 }
 
@@ -216,13 +224,13 @@ fn compile(runtime: &Runtime, name: &str, component: &[u8]) -> wasmtime::Result<
 
 /// Every import becomes a trap: a module that calls one fails visibly, one that
 /// only names some (language runtimes do) works.
-fn link(runtime: &Runtime, component: &Component) -> wasmtime::Result<TransformPre<StoreState>> {
+fn link(runtime: &Runtime, component: &Component) -> wasmtime::Result<TransformPre<WasmStore>> {
     let mut linker = Linker::new(runtime.engine());
     linker.define_unknown_imports_as_traps(component)?;
     TransformPre::new(linker.instantiate_pre(component)?)
 }
 
-fn describe(runtime: &Runtime, name: &str, pre: &TransformPre<StoreState>) -> Result<Spec, ModuleError> {
+fn describe(runtime: &Runtime, name: &str, pre: &TransformPre<WasmStore>) -> Result<Spec, ModuleError> {
     let settings = runtime.settings();
     let answer = super::instance::describe(runtime, pre).map_err(|cause| ModuleError::Describe {
         name: name.into(),

@@ -30,7 +30,7 @@ impl PoisonBudget {
     /// A full budget, by the limits of the module's runtime.
     #[must_use]
     pub fn new(module: &Module) -> Self {
-        let settings = module.runtime().settings();
+        let settings = module.limits();
         Self {
             rows_max: settings.poison_rows_max,
             retry_time_max: settings.retry_time_max,
@@ -105,7 +105,7 @@ impl Worker {
         input: &InputBatch,
         budget: &PoisonBudget,
     ) -> Result<Applied, TransformStopped> {
-        let limit = self.module.runtime().settings().call_time_max;
+        let limit = self.module.limits().call_time_max;
         match self.attempt(input, limit) {
             Ok(applied) => Ok(applied),
             Err(failure) => self
@@ -158,7 +158,7 @@ impl Worker {
     }
 
     fn share_of_limit(&self, rows: usize, of: usize) -> Duration {
-        let limit = self.module.runtime().settings().call_time_max;
+        let limit = self.module.limits().call_time_max;
         // Both are row counts of one batch: exact in an f64.
         let share = limit.mul_f64(rows as f64 / of as f64);
         share.max(RETRY_LIMIT_MIN).min(limit)

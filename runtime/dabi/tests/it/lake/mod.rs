@@ -8,7 +8,6 @@ mod round_trip;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -21,6 +20,7 @@ use dabi_core::table::SourceTable;
 use dabi_core::version::Epoch;
 use futures::TryStreamExt as _;
 use object_store::memory::InMemory;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A writer of a lake, both halves in step.
