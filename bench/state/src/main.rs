@@ -92,7 +92,12 @@ fn measure(kind: StoreKind, rows: u32) -> Figures {
 }
 
 fn open_store(kind: StoreKind, folder: &Path) -> (Box<dyn State>, Duration) {
-    let settings = StateSettings { dir: folder.into(), store: kind, memory_bytes: Some(MEMORY_BYTES) };
+    let settings = StateSettings {
+        dir: folder.into(),
+        store: kind,
+        memory_bytes: Some(MEMORY_BYTES),
+        ..StateSettings::default()
+    };
     let identity = Identity { pipeline: "bench".to_owned(), lake: "none".to_owned() };
     match open(&settings, &identity).expect("open the store") {
         (store, Opened::New) => (store, Duration::ZERO),

@@ -11,6 +11,7 @@ pub mod cli;
 mod compute;
 pub mod config;
 pub mod demo;
+pub mod failpoint;
 pub mod lake;
 pub mod overview;
 pub mod pipeline;

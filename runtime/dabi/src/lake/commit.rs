@@ -22,6 +22,7 @@ use super::retry::Patience;
 use super::settings::LakeLimits;
 use super::store::{Created, Store};
 use super::{Lake, read};
+use crate::failpoint::{Failpoint, reach};
 use crate::pipeline::Status;
 
 /// Commits sealed files to the lake, one commit after the other.
@@ -113,7 +114,9 @@ impl Committer {
             .buffer_unordered(self.uploads)
             .try_collect::<()>()
             .await?;
+        reach(Failpoint::ManifestDue);
         self.publish(manifest).await?;
+        reach(Failpoint::ManifestCommitted);
         if self.head.number.0.is_multiple_of(self.checkpoint_every) {
             self.write_checkpoint().await;
         }
@@ -121,7 +124,10 @@ impl Committer {
     }
 
     async fn upload(&self, path: String, bytes: Bytes) -> Result<(), LakeError> {
-        self.patience.until_done("upload", &path, || self.store.upload(&path, bytes.clone())).await
+        reach(Failpoint::UploadDue);
+        self.patience.until_done("upload", &path, || self.store.upload(&path, bytes.clone())).await?;
+        reach(Failpoint::Uploaded);
+        Ok(())
     }
 
     async fn publish(&mut self, manifest: Manifest) -> Result<(), LakeError> {
@@ -147,6 +153,7 @@ impl Committer {
     async fn write_checkpoint(&mut self) {
         match self.try_write_checkpoint().await {
             Ok(range) => {
+                reach(Failpoint::ManifestsCheckpointed);
                 tracing::debug!(first = %range.first, last = %range.last, "wrote a checkpoint of the lake");
                 self.recent.clear();
             }

@@ -32,6 +32,7 @@ use super::star_lane;
 use super::status::Status;
 use super::swap::{Change, Switched};
 use super::{PipelineError, on_cpu};
+use crate::failpoint::{Failpoint, reach};
 use crate::lake::Lake;
 use crate::telemetry::Metrics;
 
@@ -96,6 +97,7 @@ impl Filler {
                 return;
             }
         };
+        reach(Failpoint::FillDone);
         // The lane is gone only when the pipeline is being torn down.
         let _ = self.changes.send(change).await;
     }
@@ -131,6 +133,7 @@ impl Filler {
             .await;
             let star = star?.filling(number, page_number);
             star_lane::store(self.warehouse.as_ref(), &star, &self.metrics, &self.abort).await?;
+            reach(Failpoint::FilledPage);
             page_number += 1;
         }
         let transform = evaluator.transforms.pop().expect("the one that was given");

@@ -18,6 +18,7 @@ use super::epoch::{Pacing, SealedEpoch};
 use super::limits::Limits;
 use super::neighbours::EventSource;
 use super::status::Status;
+use crate::failpoint::{Failpoint, reach};
 use crate::source::{Message, SourceError};
 use crate::telemetry::{KindLabel, Metrics, NeighbourLabel, PartitionLabel, Stage, TableLabel};
 
@@ -151,8 +152,13 @@ impl Ingest {
             _memory: memory,
         };
         let epoch = Arc::new(epoch);
+        reach(Failpoint::EpochClosed);
+        if self.lanes.lake.send(Arc::clone(&epoch)).is_err() {
+            return false;
+        }
+        reach(Failpoint::EpochHalfHanded);
         // Nobody else sends to the star, so there is room: see `capacity` above.
-        self.lanes.lake.send(Arc::clone(&epoch)).is_ok() && self.lanes.star.send(epoch).await.is_ok()
+        self.lanes.star.send(epoch).await.is_ok()
     }
 
     /// Tells Kafka's group, and the lag metric, what both sinks have.

@@ -27,6 +27,7 @@ use super::stateful::{Member, Stateful, StatefulError, open_engine};
 use super::transforms::{FIRST_GENERATION, Loaded, tables};
 use super::{PipelineError, on_cpu, star_lane};
 use crate::config::Settings;
+use crate::failpoint::{Failpoint, reach};
 use crate::lake::Lake;
 use crate::state::{Identity, Opened};
 use crate::telemetry::Metrics;
@@ -156,6 +157,7 @@ impl BringUp<'_> {
             let stateful = evaluator.stateful.as_ref().expect("it was just given");
             let star = evaluator.resend(unsent.term, unsent.epoch, outbox, stateful);
             star_lane::store(self.warehouse, &star, self.metrics, self.abort).await?;
+            reach(Failpoint::OutboxResent);
         }
         if let Some(stateful) = &mut evaluator.stateful {
             stateful.all_sent().map_err(StatefulError::State)?;
@@ -195,13 +197,16 @@ impl BringUp<'_> {
                 // Events of one table come in several pages that overlap in
                 // offsets, so the position waits for the last one.
                 evaluator = self.work(evaluator, page, Position::default()).await?;
+                reach(Failpoint::RebuiltPage);
             }
         }
         evaluator = self.work(evaluator, Vec::new(), self.lake_position.clone()).await?;
         while evaluator.has_work() {
             evaluator = self.work(evaluator, Vec::new(), Position::default()).await?;
         }
+        reach(Failpoint::ViewsDue);
         self.show(&tables, evaluator.term).await?;
+        reach(Failpoint::ViewsSwitched);
         // The store of the letters before was another one.
         let names: Vec<&str> = loaded.iter().map(|one| one.module.spec().name.as_str()).collect();
         let first = Version::new(evaluator.term, before.next());
@@ -209,6 +214,7 @@ impl BringUp<'_> {
         let kept: BTreeSet<String> = tables.iter().map(TargetTable::physical_name).collect();
         for table in generations.tables.iter().filter(|table| !kept.contains(*table)) {
             self.fence(evaluator.term).await?;
+            reach(Failpoint::DropDue);
             self.warehouse.drop_generation(table, self.stop).await?;
         }
         Ok(evaluator)

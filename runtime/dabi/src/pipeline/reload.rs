@@ -27,6 +27,7 @@ use super::status::{Status, TransformReport, now_ms};
 use super::swap::{Change, Coverage, Switched};
 use super::transforms::{self, Found, Loaded, look, needs_row_state};
 use crate::build::{BuildError, Built, Language, Project};
+use crate::failpoint::{Failpoint, reach};
 use crate::telemetry::Metrics;
 use crate::transform::{Module, ModuleHash, Runtime, TransformSettings};
 use crate::watch::{Changed, Saves, Watcher};
@@ -271,6 +272,7 @@ impl Run {
             // Before anything newer is filled in: of equal versions the last insert wins.
             fill.end().await;
         }
+        reach(Failpoint::SwitchDue);
         let switched = match prepared {
             Prepared::Stateless(transform) => {
                 let (switched, answered) = oneshot::channel();
@@ -292,6 +294,7 @@ impl Run {
                 return Ok(());
             }
         };
+        reach(Failpoint::Switched);
         let known = self.known.entry(entry.to_owned()).or_default();
         let took = noticed.elapsed();
         known.module = Some(module.clone());

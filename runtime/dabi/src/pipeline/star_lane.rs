@@ -26,8 +26,9 @@ use super::neighbours::StarWarehouse;
 use super::status::{Status, millis, now_ms};
 use super::swap::Change;
 use super::{PipelineError, on_cpu};
+use crate::failpoint::{Failpoint, reach};
 use crate::telemetry::{KindLabel, Metrics, TableLabel};
-use crate::warehouse::EpochRecord;
+use crate::warehouse::{EpochRecord, WarehouseError};
 
 /// An epoch without change events moves the position only this often.
 const IDLE_RECORD_INTERVAL: Duration = Duration::from_secs(5);
@@ -110,9 +111,12 @@ pub(super) async fn publish(
             continue;
         }
         let began = Instant::now();
+        reach(Failpoint::RowsUnsent);
         store(warehouse.as_ref(), &epoch, &metrics, &abort).await?;
         let stored = Instant::now();
+        reach(Failpoint::EpochUnrecorded);
         warehouse.record_epoch(&epoch.record, &abort).await?;
+        reach(Failpoint::EpochRecorded);
         tracing::debug!(
             epoch = epoch.number.0,
             rows = epoch.rows,
@@ -157,9 +161,12 @@ pub(super) async fn store(
     }
     let inserts = epoch.inserts.iter().map(|insert| async move {
         let token = format!("{}-{}-{}{}", epoch.record.pipeline, insert.table, version.0, epoch.part);
-        warehouse.insert(&insert.table, &insert.batches, &token, abort).await
+        warehouse.insert(&insert.table, &insert.batches, &token, abort).await?;
+        reach(Failpoint::TableSent);
+        Ok::<_, WarehouseError>(())
     });
     try_join_all(inserts).await?;
+    reach(Failpoint::RowsSent);
     if !epoch.dead_letters.is_empty() || !epoch.cleared.is_empty() {
         let token = format!("dead-letters-{}{}", version.0, epoch.part);
         warehouse.insert_dead_letters(&epoch.dead_letters, &epoch.cleared, version, &token, abort).await?;

@@ -29,6 +29,7 @@ use super::star_lane;
 use super::transforms::Loaded;
 use super::{Pipeline, PipelineError, now_ms};
 use crate::compute::on_thread;
+use crate::failpoint::{Failpoint, reach};
 use crate::lake::Lake;
 use crate::warehouse::EpochRecord;
 
@@ -63,13 +64,16 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         transform.letters = letters.into_iter().collect();
     }
     let author = lake.claim_term(&settings.pipeline, &neighbours.writer()).await?;
+    reach(Failpoint::TermClaimed);
     let term = author.term;
     let limits = settings.limits.lake.clone();
     let (encoder, committer) = lake.open_writer(author, limits, status.clone(), abort.clone()).await?;
+    reach(Failpoint::LakeTakenOver);
     let lake_position = committer.position().clone();
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
     let takeover = EpochRecord::takeover(&settings.pipeline, term, record.as_ref());
     warehouse.record_epoch(&takeover, abort).await?;
+    reach(Failpoint::StarTakenOver);
 
     let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
     bring_up(&mut evaluator, record.as_ref(), &lake, &lake_position, warehouse.as_ref(), pipeline, abort)
@@ -86,6 +90,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     };
     let mut evaluator = rebuild.bring_up(evaluator, stateful, record.as_ref()).await?;
     warehouse.record_epoch(&evaluator.brought_up(), abort).await?;
+    reach(Failpoint::BroughtUp);
     let star_position = evaluator.starts();
     let from = lake_position.meet(&star_position);
     tracing::info!(term = %term, transforms = loaded.len(), "pipeline {} starts", settings.pipeline);
@@ -200,6 +205,7 @@ async fn bring_up(
         while let Some(page) = pages.next().await? {
             let star = evaluator.replay(&page)?;
             star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
+            reach(Failpoint::ReplayedPage);
         }
     }
     evaluator.transforms.extend(up_to_date);

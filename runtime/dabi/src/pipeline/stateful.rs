@@ -26,6 +26,7 @@ use dabi_core::version::{Epoch, Term};
 use rayon::prelude::*;
 
 use super::transforms::Loaded;
+use crate::failpoint::{Failpoint, reach};
 use crate::telemetry::{Metrics, Stage};
 use crate::transform::{InputBatch, Module, ModuleHash, PoisonBudget, Workers};
 
@@ -133,6 +134,7 @@ impl Stateful {
         metrics.timed(Stage::State, || {
             let commands = self.engine.apply(&events, self.state.as_ref(), &run)?;
             self.state.commit(&commands.commit)?;
+            reach(Failpoint::StateCommitted);
             Ok(commands)
         })
     }

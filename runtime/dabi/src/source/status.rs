@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
+use crate::failpoint::{Failpoint, reach};
+
 /// librdkafka repeats itself while a broker is away: one line per kind of
 /// message (its "facility") in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -98,7 +100,10 @@ impl Status {
     pub(super) fn committed(&self, result: Result<(), RDKafkaErrorCode>) {
         let mut state = self.state();
         match result {
-            Ok(()) => state.commit_failing = false,
+            Ok(()) => {
+                state.commit_failing = false;
+                reach(Failpoint::GroupMirrored);
+            }
             Err(error) if !state.commit_failing => {
                 state.commit_failing = true;
                 tracing::warn!(

@@ -37,8 +37,6 @@ use self::lsm::Lsm;
 use self::memory::Memory;
 pub use self::settings::{StateSettings, StoreKind};
 
-/// A log of less than this is not worth a checkpoint.
-const LOG_BYTES_MIN: u64 = 64 << 20;
 /// One part in so many of the memory is fjall's cache; the rest is the system's,
 /// for the same files.
 const DISK_CACHE_SHARE: u64 = 4;
@@ -80,7 +78,7 @@ pub enum Opened {
 /// If another process has it, or the system refuses to read or write it. Damage
 /// is no error but [`Opened::Rebuild`].
 pub fn open(settings: &StateSettings, identity: &Identity) -> Result<(Box<dyn State>, Opened), StateError> {
-    open_with(settings, identity, Files::default(), LOG_BYTES_MIN)
+    open_with(settings, identity, Files::default())
 }
 
 /// Gives up what the store of `settings` holds, whatever it is: the next
@@ -100,10 +98,9 @@ fn open_with(
     settings: &StateSettings,
     identity: &Identity,
     files: Files,
-    log_bytes_min: u64,
 ) -> Result<(Box<dyn State>, Opened), StateError> {
     let folder = Folder::lock(&settings.dir, files)?;
-    let memory_bytes = settings.memory_bytes();
+    let (memory_bytes, log_bytes_min) = (settings.memory_bytes(), settings.log_bytes_min);
     match settings.store {
         StoreKind::Memory => open_entries::<Memory>(folder, identity, &memory_bytes, log_bytes_min),
         StoreKind::Disk => {

@@ -28,11 +28,19 @@ pub struct StateSettings {
     /// row with its output and one lookup), at `disk` a quarter of it for a cache. By
     /// default half of what the machine or its container has.
     pub memory_bytes: Option<u64>,
+    /// A shorter log gets no checkpoint: a start reads about so many bytes of it, or
+    /// as many as the state takes if that is more.
+    pub log_bytes_min: u64,
 }
 
 impl Default for StateSettings {
     fn default() -> Self {
-        Self { dir: PathBuf::from(".dabi/state"), store: StoreKind::default(), memory_bytes: None }
+        Self {
+            dir: PathBuf::from(".dabi/state"),
+            store: StoreKind::default(),
+            memory_bytes: None,
+            log_bytes_min: 64 << 20,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::super::folder::StoreId;
 use super::super::frame::{Chain, Draft, Frame, Frames, Kind};
 use super::super::standing::Standing;
 use super::{Base, Entries, Tip};
+use crate::failpoint::{Failpoint, reach};
 
 /// Pieces on their way to the writer; when the disk is slower, commits wait.
 const QUEUE_PIECES: usize = 64;
@@ -138,6 +139,7 @@ impl Writer {
             if kind == Kind::End {
                 break;
             }
+            reach(Failpoint::CheckpointHalfWritten);
             if unsynced > SYNC_BYTES {
                 output.sync()?;
                 unsynced = 0;
@@ -150,7 +152,9 @@ impl Writer {
             };
         }
         output.sync()?;
+        reach(Failpoint::CheckpointUnnamed);
         self.files.rename(&draft, &path(&self.folder, self.number))?;
+        reach(Failpoint::CheckpointNamed);
         self.files.sync_folder(&self.folder)
     }
 }

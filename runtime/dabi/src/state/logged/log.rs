@@ -21,6 +21,7 @@ use super::super::files::{Files, Output};
 use super::super::folder::StoreId;
 use super::super::frame::{Chain, Draft, Frames, Kind, Next, Sealed};
 use super::Tip;
+use crate::failpoint::{Failpoint, reach};
 
 /// What the frame of an epoch says.
 pub(super) struct EpochRecord<'a> {
@@ -106,6 +107,7 @@ impl Log {
 
     fn append(&mut self, frame: &Sealed) -> io::Result<()> {
         self.output.write(&frame.bytes)?;
+        reach(Failpoint::StateUnsynced);
         self.output.sync()?;
         self.previous = frame.chain;
         self.bytes += frame.bytes.len() as u64;

@@ -30,6 +30,7 @@ use super::folder::{Folder, Mark, StoreId};
 use super::frame::{Chain, Draft, Frame};
 use super::standing::Standing;
 use super::{Identity, StoreKind};
+use crate::failpoint::{Failpoint, reach};
 
 /// A checkpoint's pieces take this many times what the log takes of an epoch: so
 /// it is done before the log has grown by a third of the live size.
@@ -191,7 +192,10 @@ impl<E: Entries> LoggedState<E> {
             entries.apply(version, record.changes)?;
             checkpoint.as_mut().map(|checkpoint| checkpoint.collect(entries, step)).transpose()
         };
-        let mut write = || log.append_epoch(&frame).map_err(describe("write the log"));
+        let mut write = || {
+            reach(Failpoint::StateUnwritten);
+            log.append_epoch(&frame).map_err(describe("write the log"))
+        };
         let parts = if E::MAY_GO_AHEAD {
             // While the disk syncs, the entries go ahead. If the sync fails nobody
             // sees them, and the pieces of the checkpoint are not handed over.
@@ -205,6 +209,7 @@ impl<E: Entries> LoggedState<E> {
             work()
         };
         let parts = parts.map_err(Fault::into_error).map_err(describe("make the changes"))?;
+        reach(Failpoint::StateUnmarked);
         self.mark.set(version, frame.chain).map_err(describe("write the mark"))?;
         self.standing.pass(version, self.standing.sent, commit.meta.clone(), commit.outbox.clone());
         if let Some((checkpoint, parts)) = self.checkpoint.as_mut().zip(parts) {
@@ -242,6 +247,7 @@ impl<E: Entries> LoggedState<E> {
         let (files, folder) = (self.folder.files(), self.folder.path());
         for log in old..number {
             files.remove(&log::path(folder, log))?;
+            reach(Failpoint::LogRemoved);
         }
         if old > 0 {
             files.remove(&checkpoint::path(folder, old))?;

@@ -24,7 +24,7 @@ fn run(store: &mut dyn State) -> u64 {
 
 /// Opens the store where a step fails, and works until it does.
 fn run_until_struck(kind: StoreKind, folder: &Path, faults: &Arc<Faults>) -> Option<u64> {
-    let opened = open_with(&settings(kind, folder), &identity(), faults.files(), LOG_BYTES_MIN);
+    let opened = open_with(&settings(kind, folder), &identity(), faults.files());
     opened.ok().map(|(mut store, _)| run(&mut *store))
 }
 

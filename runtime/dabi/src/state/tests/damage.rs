@@ -247,7 +247,7 @@ fn another_ones_store_is_put_aside() {
     sample(StoreKind::Memory, folder.path());
     let other = Identity { pipeline: "other".to_owned(), ..identity() };
     let settings = settings(StoreKind::Memory, folder.path());
-    let (_, opened) = open_with(&settings, &other, Files::default(), LOG_BYTES_MIN).unwrap();
+    let (_, opened) = open_with(&settings, &other, Files::default()).unwrap();
     let Opened::Rebuild { reason, aside } = opened else { panic!("{opened:?}") };
     assert!(reason.contains("pipeline shop"), "{reason}");
     let aside = files(&aside);
@@ -273,7 +273,7 @@ fn two_cannot_have_it() {
     for kind in [StoreKind::Memory, StoreKind::Disk] {
         let folder = tempfile::tempdir().unwrap();
         let _first = open(kind, folder.path());
-        let second = open_with(&settings(kind, folder.path()), &identity(), Files::default(), LOG_BYTES_MIN);
+        let second = open_with(&settings(kind, folder.path()), &identity(), Files::default());
         let error = second.err().expect("it is taken").to_string();
         assert!(error.contains("another process has it"), "{error}");
     }
@@ -284,7 +284,7 @@ fn memory_is_bounded_and_disk_too() {
     let folder = tempfile::tempdir().unwrap();
     let settings =
         StateSettings { memory_bytes: Some(20 << 20), ..settings(StoreKind::Memory, folder.path()) };
-    let (mut store, _) = open_with(&settings, &identity(), Files::default(), LOG_BYTES_MIN).unwrap();
+    let (mut store, _) = open_with(&settings, &identity(), Files::default()).unwrap();
     let mut disk_max = 0;
     let refused = (1..).find_map(|number| {
         let commit = Commit {

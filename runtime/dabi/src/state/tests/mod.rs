@@ -27,11 +27,12 @@ fn identity() -> Identity {
 }
 
 fn settings(kind: StoreKind, folder: &Path) -> StateSettings {
-    StateSettings { dir: folder.into(), store: kind, memory_bytes: Some(1 << 30) }
+    let memory_bytes = Some(1 << 30);
+    StateSettings { dir: folder.into(), store: kind, memory_bytes, log_bytes_min: LOG_BYTES_MIN }
 }
 
 /// On a file system that does not fail, and syncs nothing: no test takes its power.
 fn open(kind: StoreKind, folder: &Path) -> (Box<dyn State>, Opened) {
     let files = Faults::after(usize::MAX).files();
-    open_with(&settings(kind, folder), &identity(), files, LOG_BYTES_MIN).expect("open the store")
+    open_with(&settings(kind, folder), &identity(), files).expect("open the store")
 }

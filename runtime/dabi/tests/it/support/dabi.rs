@@ -45,8 +45,14 @@ impl Dabi {
 
     /// Starts `dabi` with `arguments`; output and log of all its processes run on.
     pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        self.start_with(arguments, &[])
+    }
+
+    /// The same, with `variables` in the environment of this process alone.
+    pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dabi"));
-        command.args(arguments).current_dir(self.home()).envs(self.environment.iter().cloned());
+        command.args(arguments).current_dir(self.home());
+        command.envs(self.environment.iter().cloned()).envs(variables.iter().copied());
         Process::start("dabi", command, self.home())
     }
 }

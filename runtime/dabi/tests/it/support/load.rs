@@ -3,7 +3,7 @@
 //! them, and what stands at the end. A connector that restarts sends again what
 //! it sent last; so does this one with parcels.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -20,6 +20,12 @@ pub(crate) const PARCELS_TOPIC: &str = "cdc.shop.parcels";
 pub(crate) const PARTITIONS: i32 = 3;
 /// Orders that live at a time, about; of parcels as many.
 const KEYS: u64 = 2_000;
+/// When most orders were placed.
+const PLACED_AT: &str = "2025-02-02T01:16:49.381905Z";
+/// ClickHouse's DateTime64 does not go so far back, so no star row is made of it.
+const PLACED_TOO_EARLY: &str = "1500-01-01T00:00:00Z";
+/// From one event to the next.
+const LSN_STEP: u64 = 8;
 /// Records that a restarted connector sends again.
 const SENT_AGAIN: usize = 300;
 
@@ -61,20 +67,36 @@ pub(crate) struct Outcome {
 impl Load {
     /// Sends `per_second` events of orders, seeded.
     pub(crate) fn start(client: ClientConfig, per_second: u32, seed: u64) -> Self {
-        Self::spawn(client, per_second, seed, Source::order)
+        Self::spawn(client, per_second, Outcome::empty(), seed, Source::order)
     }
 
     /// The same, of orders and of parcels, from a connector that restarts now and
     /// then.
     pub(crate) fn with_parcels(client: ClientConfig, per_second: u32, seed: u64) -> Self {
-        Self::spawn(client, per_second, seed, |source| match source.random.below(3_000) {
-            0 => source.restart(),
-            1..1_000 => source.parcel(),
-            _ => source.order(),
+        Self::spawn(client, per_second, Outcome::empty(), seed, Source::order_or_parcel)
+    }
+
+    /// The same, going on from what another load has done. Now and then an order
+    /// cannot be a row of the star, until it changes again or the load ends.
+    pub(crate) fn with_unusable_orders(
+        client: ClientConfig,
+        per_second: u32,
+        outcome: Outcome,
+        seed: u64,
+    ) -> Self {
+        Self::spawn(client, per_second, outcome, seed, |source| match source.random.below(50) {
+            0 => source.unusable_order(),
+            _ => source.order_or_parcel(),
         })
     }
 
-    fn spawn(mut client: ClientConfig, per_second: u32, seed: u64, step: fn(&mut Source)) -> Self {
+    fn spawn(
+        mut client: ClientConfig,
+        per_second: u32,
+        outcome: Outcome,
+        seed: u64,
+        step: fn(&mut Source),
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         // An outage of Kafka is waited out here too.
         client.set("message.timeout.ms", "600000").set("enable.idempotence", "true").set("linger.ms", "5");
@@ -84,7 +106,7 @@ impl Load {
         let (stopped, spread) = (Arc::clone(&stop), Arc::clone(&partitions));
         let thread = std::thread::spawn(move || {
             let producer: BaseProducer = client.create().expect("make a producer");
-            let mut source = Source::new(producer, seed);
+            let mut source = Source::new(producer, outcome, seed);
             let pause = Duration::from_secs(1) / per_second;
             let mut due = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
@@ -93,6 +115,7 @@ impl Load {
                 due += pause;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
+            source.mend_orders();
             source.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
             source.outcome
         });
@@ -113,13 +136,15 @@ impl Load {
 }
 
 impl Outcome {
-    fn empty() -> Self {
+    /// Nothing.
+    pub(crate) fn empty() -> Self {
         Self { orders: Orders::new(), parcels: Parcels::new(), events: 0, parcel_events: 0, tombstones: 0 }
     }
 
     /// Sends what stands, as a connector's snapshot reads it.
     pub(crate) fn snapshot(&self, client: &ClientConfig) {
-        let mut source = Source::new(client.create().expect("make a producer"), 0);
+        let producer = client.create().expect("make a producer");
+        let mut source = Source::new(producer, Outcome::empty(), 0);
         for (id, (customer, status, total)) in &self.orders {
             source.send(TOPIC, *id, "r", "null", &row(*id, *customer, status, *total));
         }
@@ -169,24 +194,53 @@ struct Source {
     partitions: i32,
     /// The records sent last, each with its topic and key.
     last: VecDeque<(&'static str, u64, Option<String>)>,
+    /// Orders that the star cannot hold as they are.
+    unusable: BTreeSet<u64>,
     outcome: Outcome,
     lsn: u64,
 }
 
 impl Source {
-    fn new(producer: BaseProducer, seed: u64) -> Self {
+    fn new(producer: BaseProducer, outcome: Outcome, seed: u64) -> Self {
         Self {
             producer,
             random: Random(seed),
             partitions: PARTITIONS,
             last: VecDeque::new(),
-            outcome: Outcome::empty(),
-            lsn: 1,
+            unusable: BTreeSet::new(),
+            // Not below any that was given: each belongs to an event.
+            lsn: 1 + LSN_STEP * (outcome.events + outcome.parcel_events),
+            outcome,
+        }
+    }
+
+    fn order_or_parcel(&mut self) {
+        match self.random.below(3_000) {
+            0 => self.restart(),
+            1..1_000 => self.parcel(),
+            _ => self.order(),
+        }
+    }
+
+    /// An order as any other, but for when it was placed.
+    fn unusable_order(&mut self) {
+        let id = self.random.below(KEYS);
+        let Some((customer, status, total)) = self.outcome.orders.get(&id).copied() else { return };
+        self.unusable.insert(id);
+        self.send(TOPIC, id, "u", "null", &row_placed(PLACED_TOO_EARLY, id, customer, status, total));
+    }
+
+    /// Lets the star hold every order that stands.
+    fn mend_orders(&mut self) {
+        for id in std::mem::take(&mut self.unusable) {
+            let (customer, status, total) = self.outcome.orders[&id];
+            self.send(TOPIC, id, "u", "null", &row(id, customer, status, total));
         }
     }
 
     fn order(&mut self) {
         let id = self.random.below(KEYS);
+        self.unusable.remove(&id);
         let exists = self.outcome.orders.contains_key(&id);
         if exists && self.random.below(5) == 0 {
             let (customer, status, total) = self.outcome.orders.remove(&id).expect("it exists");
@@ -220,7 +274,7 @@ impl Source {
 
     /// Sends an event, and behind a delete its tombstone.
     fn send(&mut self, topic: &'static str, id: u64, op: &str, before: &str, after: &str) {
-        self.lsn += 8;
+        self.lsn += LSN_STEP;
         let table = topic.trim_start_matches("cdc.shop.");
         let (lsn, ts_ms) = (self.lsn, 1_795_358_915_343 + self.lsn);
         let value = format!(
@@ -271,9 +325,13 @@ impl Source {
 }
 
 fn row(id: u64, customer: u64, status: &str, cents: u64) -> String {
+    row_placed(PLACED_AT, id, customer, status, cents)
+}
+
+fn row_placed(placed_at: &str, id: u64, customer: u64, status: &str, cents: u64) -> String {
     let total = BASE64_STANDARD.encode(cents.to_be_bytes());
     format!(
-        r#"{{"id":{id},"customer_id":{customer},"ship_address_id":null,"status":"{status}","currency":"EUR","total":"{total}","note":null,"placed_at":"2025-02-02T01:16:49.381905Z","updated_at":1738459014917961}}"#
+        r#"{{"id":{id},"customer_id":{customer},"ship_address_id":null,"status":"{status}","currency":"EUR","total":"{total}","note":null,"placed_at":"{placed_at}","updated_at":1738459014917961}}"#
     )
 }
 

@@ -1,8 +1,9 @@
-//! What the promise must hold through: kills, outages, lost answers, two owners,
+//! What the promise must hold through: kills at random and at chosen moments, outages, lost answers, two owners,
 //! more partitions and lost records, each under load on a real Kafka, each ending with the
 //! oracle.
 
 mod answers;
+mod failpoints;
 mod growth;
 mod kills;
 mod oracle;
