@@ -153,6 +153,14 @@ pub struct Metrics {
     pub waiting: Family<NeighbourLabel, Gauge>,
     /// 1 for a transform that was stopped.
     pub stopped: Family<TransformLabel, Gauge>,
+    /// Events whose key has a null, by source table.
+    pub keyless: Family<TableLabel, Counter>,
+    /// Events by which the commit clock of a source table with history stepped back.
+    pub clock_steps: Family<TableLabel, Counter>,
+    /// The largest such step, s.
+    pub clock_step_largest: Family<TableLabel, Gauge<f64, AtomicU64>>,
+    /// Source rows that gave another row for a star key than stands, by transform.
+    pub conflicts: Family<TransformLabel, Counter>,
     /// Modules taken up while running.
     pub reloads: Family<TransformLabel, Counter>,
     /// Seconds from a module's file to the switch to it.
@@ -193,6 +201,10 @@ impl Metrics {
             lag: Family::default(),
             waiting: Family::default(),
             stopped: Family::default(),
+            keyless: Family::default(),
+            clock_steps: Family::default(),
+            clock_step_largest: Family::default(),
+            conflicts: Family::default(),
             reloads: Family::default(),
             reload_seconds: Histogram::new(exponential_buckets(0.005, 1.5, 24)),
             builds: Family::default(),
@@ -243,6 +255,27 @@ impl Metrics {
         registry.register("lag", "Offsets between the star and the end of the partition", this.lag.clone());
         registry.register("waiting", "1 while a neighbour does not answer", this.waiting.clone());
         registry.register("transform_stopped", "1 for a transform that was stopped", this.stopped.clone());
+        registry.register(
+            "keyless_events",
+            "Events with a null in their key, which belong to no row",
+            this.keyless.clone(),
+        );
+        registry.register(
+            "clock_steps",
+            "Changes with an earlier commit time than one of the same row before them",
+            this.clock_steps.clone(),
+        );
+        registry.register_with_unit(
+            "clock_step_largest",
+            "By how much a commit time was earlier at most",
+            Unit::Seconds,
+            this.clock_step_largest.clone(),
+        );
+        registry.register(
+            "conflicting_rows",
+            "Source rows that gave another row for a star key than the one that stands",
+            this.conflicts.clone(),
+        );
         registry.register("reloads", "Modules taken up while running", this.reloads.clone());
         registry.register_with_unit(
             "reload",

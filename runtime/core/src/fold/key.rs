@@ -80,6 +80,20 @@ pub(crate) fn shown(key: &[u8]) -> String {
     shown_values(key).join(", ")
 }
 
+/// The bytes of each value of a key.
+pub(super) fn values(mut key: &[u8]) -> Vec<&[u8]> {
+    let mut values = Vec::new();
+    while let Some((tag, mut rest)) = key.split_first() {
+        if take_shown(*tag, &mut rest).is_none() {
+            break;
+        }
+        let (value, left) = key.split_at(key.len() - rest.len());
+        values.push(value);
+        key = left;
+    }
+    values
+}
+
 /// The values of a key as texts, which do not depend on how the wire had them.
 pub(crate) fn shown_values(mut key: &[u8]) -> Vec<String> {
     let mut values = Vec::new();

@@ -23,6 +23,7 @@
 pub(crate) mod every;
 pub(crate) mod held;
 pub(crate) mod key;
+pub(crate) mod primary;
 mod rows;
 mod snapshots;
 mod store;

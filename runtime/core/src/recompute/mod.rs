@@ -100,7 +100,7 @@ pub struct Tables {
 /// A source key, its row and what it looked up.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The key, in an order that is that of the values.
+    /// The key, by which its row is found.
     pub key: Box<[u8]>,
     /// Where its row stands in its table; `None`: it has only been there.
     pub place: Option<RowPlace>,
@@ -145,7 +145,8 @@ pub struct Recomputation<'a> {
     tables: &'a Tables,
     versions: &'a Versions,
     call: &'a Call<'a>,
-    /// The source keys in their order.
+    /// The source keys in the order of the primary key: of several that give rows
+    /// under one star key, the first one's stands.
     keys: Vec<Box<[u8]>>,
     /// A value that a target cannot hold stops the source row, and not only its
     /// row of that target.
@@ -182,13 +183,17 @@ impl<'a> Recomputation<'a> {
         let key = source.map(|source| source.key().iter().map(String::as_str).collect::<Vec<_>>());
         let keys: BTreeSet<&[u8]> =
             source.into_iter().flat_map(TableRows::keys).chain(tables.history.keys()).collect();
+        let mut keys: Vec<Box<[u8]>> = keys.into_iter().map(Box::from).collect();
+        if let Some(source) = source {
+            keys.sort_by_cached_key(|key| source.order().ranked(key).into_owned());
+        }
         Self {
             spec,
             targets: spec.targets.iter().map(|target| TargetTable::new(spec, target, 0)).collect(),
             tables,
             versions,
             call,
-            keys: keys.into_iter().map(Box::from).collect(),
+            keys,
             faults_stop_all: !spec.stateful_reasons(key.as_deref()).is_empty(),
             next: 0,
         }

@@ -7,6 +7,7 @@ use arrow::array::{Array, BinaryArray};
 use crate::change::ChangeBatch;
 use crate::fold::Fold;
 use crate::fold::key::keys_of;
+use crate::fold::primary::PrimaryOrder;
 
 /// The row `row` of the batch `batch` of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +23,7 @@ pub struct RowPlace {
 pub struct TableRows {
     batches: Vec<ChangeBatch>,
     key: Vec<String>,
+    order: PrimaryOrder,
     by_key: HashMap<Box<[u8]>, RowPlace>,
 }
 
@@ -31,7 +33,9 @@ impl TableRows {
     #[must_use]
     pub fn of(fold: &Fold) -> Self {
         let batches = fold.rows();
+        let primary = batches.first().map(primary_key).unwrap_or_default();
         let key = batches.first().map(key_names).unwrap_or_default();
+        let order = PrimaryOrder::new(&key, &primary);
         let mut by_key = HashMap::new();
         for (batch, rows) in batches.iter().enumerate() {
             let keys = references(rows, &key);
@@ -39,7 +43,7 @@ impl TableRows {
                 by_key.insert(keys.value(row).into(), RowPlace { batch, row });
             }
         }
-        Self { batches, key, by_key }
+        Self { batches, key, order, by_key }
     }
 
     /// Rows of which several may have one key, so that none is found by it.
@@ -65,6 +69,11 @@ impl TableRows {
         self.by_key.get(key).copied()
     }
 
+    /// The order in which its rows are compared.
+    pub(super) fn order(&self) -> &PrimaryOrder {
+        &self.order
+    }
+
     pub(super) fn batches(&self) -> &[ChangeBatch] {
         &self.batches
     }
@@ -74,12 +83,16 @@ impl TableRows {
     }
 }
 
-/// Names of the key's columns in the order in which the engines compare keys.
+/// Names of the key's columns in the order in which they stand in keys.
 pub(super) fn key_names(batch: &ChangeBatch) -> Vec<String> {
-    let name = |column: &usize| batch.row_fields()[*column].name().clone();
-    let mut names: Vec<String> = batch.key().iter().map(name).collect();
+    let mut names = primary_key(batch);
     names.sort_unstable();
     names
+}
+
+/// The same in the order of the primary key.
+fn primary_key(batch: &ChangeBatch) -> Vec<String> {
+    batch.key().iter().map(|column| batch.row_fields()[*column].name().clone()).collect()
 }
 
 /// For each row the values of `columns` as a key; null where one is null, or

@@ -334,6 +334,7 @@ impl Evaluator {
                 self.status.transform(&member.entry, |report| report.stopped(reason.clone()));
             }
         }
+        stateful.remark(&commands.report, &self.status);
         self.status.work(stateful.engine.progress());
         if had_work && !stateful.engine.has_work() {
             for member in &stateful.members {

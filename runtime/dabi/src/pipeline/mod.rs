@@ -26,6 +26,7 @@ mod open_letters;
 mod real;
 mod rebuild;
 mod reload;
+mod remarks;
 mod replay;
 mod retry;
 mod samples;

@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arrow::array::ArrayRef;
 use dabi_core::change::ChangeBatch;
 use dabi_core::engine::state::{State, StateError};
 use dabi_core::engine::stateful::{
-    Applied, AppliedError, AppliedRows, Commands, Engine, EngineError, EpochEvents, InvalidPlan, Opened,
-    Settings, StatefulTransform, Transforms,
+    Applied, AppliedError, AppliedRows, Commands, Engine, EngineError, EpochEvents, EpochReport, InvalidPlan,
+    Opened, Settings, StatefulTransform, Transforms,
 };
 use dabi_core::position::Position;
 use dabi_core::star::TargetTable;
@@ -25,6 +26,8 @@ use dabi_core::table::SourceTable;
 use dabi_core::version::{Epoch, Term};
 use rayon::prelude::*;
 
+use super::remarks::{self, Remarks};
+use super::status::Status;
 use super::transforms::Loaded;
 use crate::failpoint::{Failpoint, reach};
 use crate::telemetry::{Metrics, Stage};
@@ -62,6 +65,7 @@ pub(super) struct Stateful {
     pub(super) members: Vec<Member>,
     stored: Stored,
     told: u64,
+    remarks: Remarks,
     metrics: Metrics,
 }
 
@@ -104,7 +108,8 @@ impl Member {
 impl Stateful {
     /// `engine` was opened for `members` on `state`.
     pub(super) fn new(engine: Engine, state: Box<dyn State>, members: Vec<Member>, metrics: Metrics) -> Self {
-        Self { engine, state, members, stored: Stored::default(), told: 0, metrics }
+        let (stored, remarks) = (Stored::default(), Remarks::default());
+        Self { engine, state, members, stored, told: 0, remarks, metrics }
     }
 
     /// For whoever stores what [`Stateful::apply`] gives.
@@ -137,6 +142,17 @@ impl Stateful {
             reach(Failpoint::StateCommitted);
             Ok(commands)
         })
+    }
+
+    /// Tells what an epoch came to beside its rows.
+    pub(super) fn remark(&mut self, report: &EpochReport, status: &Status) {
+        remarks::count(report, &self.metrics);
+        let fresh = self.remarks.take(report, Instant::now());
+        fresh.to_log.iter().for_each(|remark| tracing::warn!("{remark}"));
+        for member in self.members.iter().filter(|_| fresh.is_any) {
+            let remarks = self.remarks.of(member.module().spec());
+            status.transform(&member.entry, |report| report.remarks = remarks);
+        }
     }
 
     /// Puts `module` in the place of the member of `entry`; what stands is then

@@ -28,10 +28,9 @@ LEFT JOIN products AS p ON p.id = i.product_id
 LEFT JOIN categories AS category ON category.id = p.category_id
 LEFT JOIN categories AS parent ON parent.id = category.parent_id;
 
--- Of the lines that share a city, the one with the smallest key counts; the
--- columns of a key stand in the order of their names.
+-- Of the lines that share a city, the one with the smallest primary key counts.
 CREATE VIEW expected_dim_cities AS
-SELECT a.city, arg_min(a.country, (i.line_no::SMALLINT, i.order_id::BIGINT)) AS country
+SELECT a.city, arg_min(a.country, (i.order_id::BIGINT, i.line_no::SMALLINT)) AS country
 FROM order_items AS i
 JOIN orders AS o ON o.id = i.order_id
 JOIN addresses AS a ON a.id = o.ship_address_id

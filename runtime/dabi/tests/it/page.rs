@@ -160,6 +160,7 @@ fn troubled() -> Overview {
     overview.run.reloads = 2;
     overview.transforms[2].state = TransformState::Stopped;
     overview.transforms[2].reason = Some("stopped: 101 poison rows in one epoch".to_owned());
+    overview.transforms[1].remarks = vec!["public.users: 2 changes have an earlier commit time".to_owned()];
     overview.run.dead_letters = 3;
     let letter = |offset: i64| StoredDeadLetter {
         recorded_ms: at_ms - 5000,
@@ -240,6 +241,7 @@ fn trouble_is_shown_with_its_reason_and_never_as_markup() {
     browser.open(&site.url());
     browser.wait_for("#transforms pre", "transforms/f_orders/src/lib.rs:41:23");
     browser.wait_for("#transforms", "stopped: 101 poison rows");
+    browser.wait_for("#transforms", "2 changes have an earlier commit time");
     browser.wait_for("#letters .value", "3");
     browser.wait_for("#letters .note", "37 in _dead_letters");
     browser.wait_for("#dead-letters", "shop.public.orders[1]@10295");

@@ -1,8 +1,8 @@
 //! Several source rows for one star key: which of them has it.
 //!
-//! Owns the rule that the row of the smallest source key stands (the columns of
-//! the key compared in the order of their names), and the index of all that
-//! claim. Does not own evaluation (`emit`).
+//! Owns the rule that the row of the smallest source key stands, compared in the
+//! order of the primary key, and the index of all that claim. Does not own
+//! evaluation (`emit`).
 //!
 //! Invariant: before and after each epoch the row that stands is that of the
 //! first member of the star key's group.
@@ -15,6 +15,7 @@ use super::EngineError;
 use super::emit::{Emission, TargetDifference, Tombstone};
 use super::outcome::{Entry, Kept};
 use crate::engine::state::{Regroupings, Space};
+use crate::fold::primary::PrimaryOrder;
 
 /// A star key that no more source rows than this let go of in an epoch is read
 /// together with others.
@@ -46,7 +47,7 @@ struct Change {
 }
 
 /// Those that claimed a star key before the epoch: the first, one more than were
-/// released.
+/// released. Ranked.
 struct Claimants {
     key: Box<[u8]>,
     first: Vec<Vec<u8>>,
@@ -55,7 +56,7 @@ struct Claimants {
 /// What the epoch does to one star key.
 #[derive(Default)]
 struct Contest {
-    /// By source key.
+    /// By source key, ranked.
     changes: BTreeMap<Box<[u8]>, Change>,
     decision: Option<Decision>,
 }
@@ -69,13 +70,18 @@ struct Decision {
 }
 
 /// The star keys of one target that an epoch has to do with.
-#[derive(Default)]
 pub(super) struct Claims {
+    /// Of the source table.
+    order: PrimaryOrder,
     contests: BTreeMap<Box<[u8]>, Contest>,
     open: BTreeSet<Box<[u8]>>,
 }
 
 impl Claims {
+    pub(super) fn new(order: PrimaryOrder) -> Self {
+        Self { order, contests: BTreeMap::new(), open: BTreeSet::new() }
+    }
+
     /// What `source` gives for a star key has changed. At least one of `old` and
     /// `new` is there.
     pub(super) fn change(
@@ -94,7 +100,7 @@ impl Claims {
         let contest = self.contests.get_mut(key).expect("just put there");
         let old = old.map(|entry| Given::of(entry, None));
         let new = new.map(|(page, row, entry)| Given::of(entry, Some((page, row))));
-        contest.changes.insert(source.into(), Change { old, new });
+        contest.changes.insert(self.order.ranked(source).into(), Change { old, new });
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -117,7 +123,7 @@ impl Claims {
             match self.decide(target, &key, &first, emission)? {
                 Ok(decision) => self.contests.get_mut(&key).expect("it is open").decision = Some(decision),
                 Err(source) => {
-                    wanted.insert(source);
+                    wanted.insert(self.order.named(&source).into_owned());
                     self.open.insert(key);
                 }
             }
@@ -151,7 +157,7 @@ impl Claims {
         Ok(all)
     }
 
-    /// What leaves for `key`, or the source key that must be evaluated first.
+    /// What leaves for `key`, or the source key (ranked) that must be evaluated first.
     /// `members` are the first that claimed it before the epoch, more than were
     /// released.
     fn decide(
@@ -169,14 +175,14 @@ impl Claims {
             None => None,
             Some(first) => match changes.get(first.as_slice()) {
                 Some(change) => change.old.clone(),
-                None => stored(target, key, first, emission)?,
+                None => stored(target, key, &self.order.named(first), emission)?,
             },
         };
         let stands = match winner {
             None => None,
             Some(winner) => match changes.get(winner) {
                 Some(change) => change.new.clone(),
-                None => given(target, key, winner, emission)?,
+                None => given(target, key, &self.order.named(winner), emission)?,
             },
         };
         let conflicts = changes

@@ -104,8 +104,10 @@ impl<'a> Emission<'a> {
         transforms: &'a dyn Transforms,
         source: &'a TableMeta,
     ) -> Self {
-        let claims =
-            plan.targets.iter().map(|target| (!target.is_exclusive(&source.key)).then(Claims::default));
+        let claims = plan
+            .targets
+            .iter()
+            .map(|target| (!target.is_exclusive(&source.key)).then(|| Claims::new(source.order())));
         Self {
             number,
             plan,

@@ -30,7 +30,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// Commit time, LSN and transaction of an event.
-type Identity<'a> = (Option<i64>, Option<i64>, Option<&'a [u8]>);
+pub(super) type Identity<'a> = (Option<i64>, Option<i64>, Option<&'a [u8]>);
 
 /// What held from a commit on; see [`in_time`].
 pub(super) struct Moment<'a> {
@@ -47,9 +47,15 @@ impl Entry<'_> {
         Record::parse(self.record).head
     }
 
-    fn identity(&self) -> Identity<'_> {
+    pub(super) fn identity(&self) -> Identity<'_> {
         let head = self.head();
         (head.ts_us, head.lsn, self.tx)
+    }
+
+    /// LSN and commit time (µs), where both are known.
+    pub(super) fn place(&self) -> Option<(i64, i64)> {
+        let head = self.head();
+        head.lsn.zip(head.ts_us)
     }
 
     /// Does it wait for a key change?

@@ -178,7 +178,12 @@ impl Engine {
             let ingested = ingest(relation, &meta.truncates, &read, &swept, state)?;
             work.commit.puts.extend(ingested.puts);
             work.commit.regroupings.extend(ingested.regroupings);
-            work.report.keyless += ingested.keyless;
+            if ingested.keyless > 0 {
+                work.report.keyless.insert(table.clone(), ingested.keyless);
+            }
+            if ingested.clock.events > 0 {
+                work.report.clock.insert(table, ingested.clock);
+            }
             all.push(ingested.changes);
         }
         Ok(all)
@@ -295,7 +300,9 @@ impl Engine {
             }
         }
         work.report.evaluated += emitted.report.evaluated;
-        work.report.conflicts += emitted.report.conflicts;
+        if emitted.report.conflicts > 0 {
+            work.report.conflicts.insert(plan.spec.name.clone(), emitted.report.conflicts);
+        }
         let meta = self.meta.transforms.entry(plan.spec.name.clone()).or_default();
         meta.held = meta.held.saturating_add_signed(emitted.report.held);
         meta.letters = meta.letters.saturating_add_signed(emitted.report.letters);
@@ -343,12 +350,14 @@ impl Engine {
 
 fn learn_key(meta: &mut TableMeta, batch: &ChangeBatch) -> Result<(), EngineError> {
     let fields = batch.row_fields();
-    let names: BTreeSet<&str> = batch.key().iter().map(|column| fields[*column].name().as_str()).collect();
+    let primary = || batch.key().iter().map(|column| fields[*column].name().as_str());
+    let names: BTreeSet<&str> = primary().collect();
     if names.is_empty() {
         return Err(EngineError::NoKey(batch.table().clone()));
     }
     if meta.key.is_empty() {
         meta.key = names.into_iter().map(str::to_owned).collect();
+        meta.primary = primary().map(str::to_owned).collect();
     } else if !meta.key.iter().map(String::as_str).eq(names.iter().copied()) {
         return Err(EngineError::KeyChanged {
             table: batch.table().clone(),

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, BinaryArray, BinaryBuilder, BooleanBuilder};
 
+use super::clock::ClockSteps;
 use super::entries::{are_pending, entries, filled, push_history, row_before, without_repeated};
 use super::events::{EventBatch, has_row};
 use super::ingest::{KeyEvents, key_change, row_of};
@@ -26,6 +27,8 @@ pub(super) struct Histories {
     space: Space,
     pub(super) old: BinaryArray,
     pub(super) new: BinaryArray,
+    /// What the epoch's events show of the commit clock.
+    pub(super) clock: ClockSteps,
 }
 
 impl Histories {
@@ -41,6 +44,7 @@ impl Histories {
     ) -> Result<Self, StateError> {
         let old = if keys.is_empty() { keys.clone() } else { state.read(space, keys)? };
         let mut new = BinaryBuilder::with_capacity(keys.len(), old.value_data().len());
+        let mut clock = ClockSteps::default();
         for ((number, key), stored) in (0_u32..).zip(keys.iter().flatten()).zip(&old) {
             let own = events.of_key(number);
             if own.is_empty() {
@@ -51,6 +55,7 @@ impl Histories {
             for event in &own {
                 push_event(&mut all, &batches[event.batch as usize], event.row as usize, key, links)?;
             }
+            clock.add(ClockSteps::of(&all, entries(stored.unwrap_or_default()).count()));
             let all = without_repeated(&all);
             for event in &own {
                 let (batch, row) = (&batches[event.batch as usize], event.row as usize);
@@ -62,7 +67,7 @@ impl Histories {
             }
             new.append_value(all);
         }
-        Ok(Self { space, old, new: new.finish() })
+        Ok(Self { space, old, new: new.finish(), clock })
     }
 
     /// Looks again for values that were not sent with a key change; `current` gives

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::EngineError;
 use super::changes::{Changes, KeySet, covered, stored};
+use super::clock::ClockSteps;
 use super::entries::are_pending;
 use super::events::{EventBatch, EventRef, has_row, in_order};
 use super::history::Histories;
@@ -39,6 +40,8 @@ pub(super) struct Ingested {
     pub(super) regroupings: Vec<Regroupings>,
     /// Events whose key has a null: no row can be matched.
     pub(super) keyless: u64,
+    /// What its events show of the commit clock, where history is kept.
+    pub(super) clock: ClockSteps,
 }
 
 /// Applies `batches`; `swept` are keys among which rows are looked for that a
@@ -96,7 +99,8 @@ pub(super) fn ingest(
         Some(histories) => histories.regroupings(relation, &changes.keys, (&changes.old, &changes.new)),
         None => regroupings(relation, &changes),
     };
-    Ok(Ingested { changes, puts, regroupings, keyless })
+    let clock = changes.histories.as_ref().map(|histories| histories.clock).unwrap_or_default();
+    Ok(Ingested { changes, puts, regroupings, keyless, clock })
 }
 
 /// The events of each key.

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar;
+use crate::fold::primary::PrimaryOrder;
 use crate::fold::{Truncate, Truncates};
 use crate::position::Position;
 use crate::table::SourceTable;
@@ -36,6 +37,8 @@ pub(super) struct Meta {
 pub(super) struct TableMeta {
     /// Names of the key's columns, in their order; empty until the first event.
     pub(super) key: Vec<String>,
+    /// The same in the order of the primary key, as events told it first.
+    pub(super) primary: Vec<String>,
     pub(super) topics: Vec<String>,
     pub(super) truncates: Truncates,
     /// All that there ever were, where someone keeps versions: each ends some.
@@ -79,6 +82,13 @@ pub(super) enum Swept {
     Sources(String),
     /// Source rows with a dead letter, to evaluate them again.
     Letters(String),
+}
+
+impl TableMeta {
+    /// The order in which its rows are compared.
+    pub(super) fn order(&self) -> PrimaryOrder {
+        PrimaryOrder::new(&self.key, &self.primary)
+    }
 }
 
 impl Meta {

@@ -33,6 +33,7 @@ mod as_of;
 mod bytes;
 mod changes;
 mod claims;
+mod clock;
 mod emit;
 mod entries;
 mod epoch;
@@ -60,6 +61,7 @@ mod versions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::clock::ClockSteps;
 pub use self::error::EngineError;
 pub use self::evaluate::{Applied, AppliedError, AppliedRows, Transforms};
 pub use self::outbox::{ClearedLetter, Insert, InvalidOutbox, Letter, Outbox};
@@ -139,17 +141,20 @@ pub struct Commands {
     pub report: EpochReport,
 }
 
-/// Counts of one epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Counts of one epoch; what did not happen is not in the maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochReport {
     /// Events applied.
     pub events: u64,
     /// Source rows evaluated.
     pub evaluated: u64,
-    /// Events whose key has a null, so that no row can be matched.
-    pub keyless: u64,
-    /// Source rows that gave another row for a star key than the one that stands.
-    pub conflicts: u64,
+    /// By source table: events whose key has a null, so that no row can be matched.
+    pub keyless: BTreeMap<SourceTable, u64>,
+    /// By source table of which history is kept: its commit clock stepped back.
+    pub clock: BTreeMap<SourceTable, ClockSteps>,
+    /// By transform: source rows that gave another row for a star key than the one
+    /// that stands.
+    pub conflicts: BTreeMap<String, u64>,
 }
 
 /// Work that is not done, for which equality is not claimed.

@@ -112,7 +112,7 @@ impl TargetPlan {
             all_rows: rows(&(0..columns.len()).collect::<Vec<_>>())?,
             passed_key: target.key.iter().filter_map(|name| passed_unchanged(spec, target, name)).collect(),
             // Of one generation: what this store has sent stands in no other.
-            claims: spaces.add(format!("claims of {}", table.physical_name())),
+            claims: spaces.add(format!("claims of {} by primary key", table.physical_name())),
             table: table.clone(),
             key,
             beside,

@@ -44,7 +44,7 @@ pub struct Report {
     /// Neighbours that are waited for, with the reason.
     pub waiting: BTreeMap<String, String>,
     /// Every transform since the start, by its entry in the transforms' folder.
-    /// The promise holds for the targets of those that are live and have no note.
+    /// The promise holds for the targets of those that are live and have no note (a remark does not touch it).
     pub transforms: Vec<TransformReport>,
     /// What transforms that keep row state have still to do.
     pub work: Work,

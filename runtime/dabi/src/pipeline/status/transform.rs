@@ -32,6 +32,9 @@ pub struct TransformReport {
     pub last_build: Option<BuildReport>,
     /// What readers of its tables should know.
     pub note: Option<String>,
+    /// What its author should know, although its tables are right by their
+    /// definition; counted since the start.
+    pub remarks: Vec<String>,
     /// How often its module was replaced since the start.
     pub reloads: u64,
     #[serde(skip)]
@@ -126,6 +129,7 @@ impl TransformReport {
     pub(in crate::pipeline) fn retired(&mut self) {
         self.is_retired = true;
         (self.module, self.refused, self.stopped, self.note) = (None, None, None, None);
+        self.remarks.clear();
     }
 
     /// Brings what is shown in line with what is known.

@@ -106,7 +106,7 @@ function showFigures({ now, lake_lag, latency, run, dead_letters, about }) {
 const STATES = { live: "good", building: "warn", failed: "bad", stopped: "bad", retired: "" };
 
 function transformRows(transform) {
-  const { state, name, source, targets, language, module, last_build: build, since_ms, note, reason, reloads } = transform;
+  const { state, name, source, targets, language, module, last_build: build, since_ms, note, remarks, reason, reloads } = transform;
   const failed = build && !build.ok;
   const built = !build ? "–" : failed ? `failed, ${clock(build.at_ms)}` : `${duration(build.took_ms)}, ${clock(build.at_ms)}`;
   const since = [since_ms == null ? "–" : clock(since_ms), ...(reloads ? [plural(reloads, "reload", "reloads")] : [])];
@@ -121,7 +121,7 @@ function transformRows(transform) {
     cell(since.join(", "), "wide"),
   ));
   const detail = (content) => body.append(element("tr", { class: "detail" }, element("td", { colspan: 7 }, content)));
-  if (note) detail(element("p", {}, note));
+  for (const remark of [...(note ? [note] : []), ...remarks]) detail(element("p", {}, remark));
   if (failed && build.error) detail(element("pre", { tabindex: 0 }, build.error));
   // A failed build is the reason itself.
   if (reason && reason !== build?.error) detail(element("pre", { tabindex: 0 }, reason));

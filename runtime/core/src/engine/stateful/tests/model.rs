@@ -198,12 +198,13 @@ fn outcome(
 /// Fills references, and decides who has which star key.
 fn finish(
     transform: &StatefulTransform,
-    outcomes: Vec<Outcome>,
+    mut outcomes: Vec<Outcome>,
     timelines: &Timelines,
     expected: &mut Expected,
 ) {
     let name = &transform.spec.name;
-    // Smallest key first: it has what several give.
+    // Smallest key first: it has what several give. The primary key is (sub, id).
+    outcomes.sort_by(|a, b| (&a.key.1, a.key.0).cmp(&(&b.key.1, b.key.0)));
     let mut given: BTreeMap<(usize, Vec<String>), Vec<String>> = BTreeMap::new();
     let held = expected.held.entry(name.clone()).or_default();
     for Outcome { key, versions, current, mut waits } in outcomes {

@@ -33,7 +33,7 @@ pub(super) fn recomputed(
         let (tables, call) = (tables(spec, events), call(native, number));
         let mut expected = Expected::default();
         let mut held = 0;
-        // Source rows come in the order of their keys: the first has a star key.
+        // Source rows come in the order of their primary keys: the first has a star key.
         let mut given: BTreeMap<(usize, Vec<String>), Vec<String>> = BTreeMap::new();
         let mut recomputation = Recomputation::new(spec, &tables, &versions, &call);
         while let Some(page) = recomputation.next_page().expect("columns that are there") {

@@ -137,9 +137,13 @@ impl Shop {
 
     /// What became of a user at a time.
     fn user(&mut self, op: Op, ts_us: i64, id: i64, name: &str) -> Commands {
+        self.user_at(op, (ts_us, ts_us * 10), id, name)
+    }
+
+    fn user_at(&mut self, op: Op, (ts_us, lsn): (i64, i64), id: i64, name: &str) -> Commands {
         let names: ArrayRef = Arc::new(StringArray::from(vec![name]));
         let columns = vec![ints("id", vec![id]), (row_field("name", Arrow::Utf8, Wire::Typed, None), names)];
-        let event = self.event(op, ts_us);
+        let event = Event { lsn: Some(lsn), ..self.event(op, ts_us) };
         self.apply(&[change_batch(
             &SourceTable::new("shop", "users"),
             &["id"],
@@ -252,6 +256,26 @@ fn what_comes_again_says_nothing_new() {
         assert_eq!(rows > 0, time == 0, "{rows} rows");
     }
     assert_eq!(shop.versions(), ["Ada 0 20", "Countess 20 ∞"]);
+}
+
+/// Versions go by commit time all the same; whoever reads them is told.
+#[test]
+fn a_commit_clock_that_steps_back_is_told_once() {
+    let mut shop = Shop::new(MissingPolicy::Nulls);
+    let table = SourceTable::new("shop", "users");
+    let mut told = |at, id, name| {
+        shop.user_at(Op::Update, at, id, name).report.clock.get(&table).map(|s| (s.events, s.largest_us))
+    };
+    assert_eq!(told((20, 100), 1, "Ada"), None);
+    assert_eq!(told((15, 200), 1, "Lovelace"), Some((1, 5)));
+    // It comes again; of another row nothing is known.
+    assert_eq!(told((15, 200), 1, "Lovelace"), None);
+    assert_eq!(told((3, 300), 2, "Bob"), None);
+    assert_eq!(told((30, 400), 1, "Countess"), None);
+    shop.finish_work();
+    let of_ada: Vec<String> =
+        shop.versions().into_iter().filter(|version| !version.starts_with("Bob")).collect();
+    assert_eq!(of_ada, ["Lovelace 0 20", "Ada 20 30", "Countess 30 ∞"]);
 }
 
 #[test]
