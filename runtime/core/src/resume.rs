@@ -9,6 +9,9 @@
 //! Invariant: no event at or above a position that is given here is taken to be
 //! in the star.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::fold::Truncates;
@@ -118,8 +121,8 @@ pub fn stateless(
         }
     };
     let transforms: Vec<BringUp> = transforms.iter().map(bring_up).collect();
-    let replays = !lake.is_empty() && transforms.contains(&BringUp::Replay);
-    let position = match (replays, lacks_partitions) {
+    // Before the lake's first commit, a replay gives nothing, and all events are needed.
+    let position = match (transforms.contains(&BringUp::Replay), lacks_partitions) {
         (false, _) => position.clone(),
         (true, true) => lake.clone(),
         (true, false) => lake.meet(position),

@@ -76,8 +76,8 @@ async fn ingest(
         }
         let has_records = decoders.values().any(PartitionDecoder::has_records);
         if has_records && to_star.has_room() && (stopping || process.world.borrow_mut().rng.u8(0..3) == 0) {
-            let mut decoded: Vec<_> = decoders.values_mut().flat_map(PartitionDecoder::drain).collect();
-            decoded.iter_mut().for_each(|part| part.continue_from(&mut position));
+            let decoded: Vec<_> = decoders.values_mut().flat_map(PartitionDecoder::drain).collect();
+            decoded.iter().for_each(|part| part.advance(&mut position));
             let epoch = Rc::new(SealedEpoch { number, decoded, position: position.clone() });
             to_lake.send(Rc::clone(&epoch)).await;
             to_star.send(epoch).await;

@@ -4,6 +4,9 @@
 //! above the offset at which a sink starts, so that the sink can skip what it
 //! has. Does not own decoding ([`TopicDecoder`]).
 
+#[cfg(test)]
+mod tests;
+
 use super::{Decoded, Record, TopicDecoder};
 use crate::position::{Offset, Position, Topic};
 
@@ -74,14 +77,11 @@ impl PartitionDecoder {
 }
 
 impl Decoded {
-    /// Lets each span begin where the partition stood, so that offsets that hold
-    /// no record (compaction, transaction markers) belong to the record after
-    /// them, and moves `position` over it.
-    pub fn continue_from(&mut self, position: &mut Position) {
-        for (partition, span) in &mut self.spans {
-            if let Some(next) = position.get(&self.topic, *partition) {
-                span.from = span.from.min(next);
-            }
+    /// Moves `position` over it. The spans stay as they are: what lies between two
+    /// holds no record (compaction, transaction markers), and may lie on both sides
+    /// of where a sink begins.
+    pub fn advance(&self, position: &mut Position) {
+        for (partition, span) in &self.spans {
             position.set(&self.topic, *partition, span.to);
         }
     }

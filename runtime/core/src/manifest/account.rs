@@ -4,6 +4,9 @@
 //! Invariant: what [`Account::seal`] gives begins exactly where the one before
 //! ended, and adds up.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -128,9 +128,9 @@ impl Ingest {
         let most = u32::try_from(self.limits.memory_bytes / 1024).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.lanes.memory).acquire_many_owned(kib.clamp(1, most));
         let Ok(memory) = memory.await else { return false };
-        let mut decoded = self.metrics.timed(Stage::Decode, || decoders.drain());
-        for part in &mut decoded {
-            part.continue_from(&mut self.position);
+        let decoded = self.metrics.timed(Stage::Decode, || decoders.drain());
+        for part in &decoded {
+            part.advance(&mut self.position);
             for batch in &part.batches {
                 let label = TableLabel { table: batch.table().to_string() };
                 self.metrics.events.get_or_create(&label).inc_by(batch.num_rows() as u64);
