@@ -122,7 +122,7 @@ fn an_edit_shows_in_the_star_and_an_error_in_it_stops_nothing() {
     let mut dabi = home();
     let transforms = dabi.home().join("transforms");
     std::fs::remove_file(transforms.join("f_orders.wasm")).unwrap();
-    let source = SourceProject::of_transform("f_orders", &transforms.join("f_orders"));
+    let source = SourceProject::copy_of("f_orders", &transforms.join("f_orders"));
     dabi.environment(&SourceProject::environment());
     let mut demo = dabi.start(&["demo", "--rate", "300"]);
     let watched = Watched::new(&demo);

@@ -1,49 +1,14 @@
 //! A source row that a transform cannot use is a dead letter until it is repaired
 //! or gone; it can be listed, shown and tried again.
 
-use std::time::Duration;
-
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 
 use super::LIMIT;
 use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
 use crate::support::load::TOPIC;
+use crate::support::order_events::{GOOD, OrderEvents, TOO_EARLY};
 use crate::support::{free_port, guests, wait_until};
-
-/// Sends changes of orders as Debezium would.
-struct Orders {
-    producer: BaseProducer,
-    lsn: u64,
-}
-
-impl Orders {
-    fn new(brokers: &str) -> Self {
-        let producer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-        Self { producer, lsn: 1 }
-    }
-
-    fn send(&mut self, op: &str, id: u64, placed_at: &str) {
-        self.lsn += 8;
-        let (lsn, ts_ms) = (self.lsn, 1_795_358_915_343 + self.lsn);
-        let row = format!(
-            r#"{{"id":{id},"customer_id":1,"ship_address_id":null,"status":"new","currency":"EUR","total":"AfQ=","note":null,"placed_at":"{placed_at}","updated_at":1738459014917961}}"#
-        );
-        let (before, after) = if op == "d" { (row.as_str(), "null") } else { ("null", row.as_str()) };
-        let value = format!(
-            r#"{{"before":{before},"after":{after},"source":{{"connector":"postgresql","name":"cdc","ts_ms":{ts_ms},"snapshot":"false","db":"shop","schema":"shop","table":"orders","txId":{lsn},"lsn":{lsn}}},"op":"{op}","ts_ms":{ts_ms}}}"#
-        );
-        let key = format!(r#"{{"id":{id}}}"#);
-        self.producer.send(BaseRecord::to(TOPIC).key(&key).partition(0).payload(&value)).unwrap();
-        self.producer.flush(Duration::from_secs(30)).unwrap();
-    }
-}
-
-const GOOD: &str = "2025-02-02T01:16:49.381905Z";
-/// ClickHouse's DateTime64 does not go so far back.
-const TOO_EARLY: &str = "1500-01-01T00:00:00Z";
 
 /// The open letters, by key.
 fn open(dabi: &Dabi) -> Vec<Value> {
@@ -72,7 +37,7 @@ fn a_letter_is_open_until_its_row_is_repaired_or_gone() {
     std::fs::write(dabi.home().join("transforms/orders.wasm"), guests::wasm("orders")).unwrap();
     let broker = dabi.start(&["broker", "--listen", &brokers]);
     wait_until("the broker listens", LIMIT, || broker.output().contains("Kafka on"));
-    let mut orders = Orders::new(&brokers);
+    let mut orders = OrderEvents::new(&brokers);
     for (id, placed_at) in [(1, GOOD), (2, TOO_EARLY), (3, TOO_EARLY), (4, TOO_EARLY)] {
         orders.send("c", id, placed_at);
     }

@@ -2,6 +2,7 @@
 //! taken up, or told and not taken up, and no event is lost or doubled by it.
 
 mod kills;
+mod letters;
 mod modules;
 mod sources;
 

@@ -18,11 +18,17 @@ pub(crate) fn wasm(name: &str) -> Vec<u8> {
 }
 
 fn build(name: &str) -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders =
-        ["tests/guests", "../fixtures/transforms", "../../transforms"].map(|folder| here.join(folder));
-    let project = folders.iter().find_map(|folder| Project::at(&folder.join(name)));
-    let project = project.unwrap_or_else(|| panic!("there is no guest or transform {name}"));
+    let folder = folder(name);
+    let project = Project::at(&folder).unwrap_or_else(|| panic!("{} is no project", folder.display()));
     let built = block_on(project.build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")));
     built.unwrap_or_else(|error| panic!("{error}")).module
+}
+
+/// Where the source of a guest, or of a transform of the captures or of the shop, is.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = ["tests/guests", "../fixtures/transforms", "../../transforms"]
+        .into_iter()
+        .map(|folder| here.join(folder).join(name));
+    folders.find(|folder| folder.exists()).unwrap_or_else(|| panic!("there is no guest or transform {name}"))
 }

@@ -19,6 +19,7 @@ pub(crate) mod kafka;
 pub(crate) mod lake;
 pub(crate) mod load;
 pub(crate) mod minio;
+pub(crate) mod order_events;
 pub(crate) mod orders;
 pub(crate) mod postgres;
 pub(crate) mod process;
