@@ -160,6 +160,12 @@ impl Fold {
         self.truncates.merge(truncates);
     }
 
+    /// Removes what a snapshot that is taken again has not read; for a fold of some
+    /// of its events.
+    pub fn end_snapshot(&mut self, snapshot: &Resnapshot) {
+        self.truncates.end_snapshot(snapshot);
+    }
+
     /// The next offset of each partition.
     #[must_use]
     pub fn position(&self) -> &Position {

@@ -68,7 +68,8 @@ struct Taken {
 /// A whole snapshot of a table of which rows were known before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resnapshot {
-    lsn: i64,
+    /// Log sequence number, which all rows that it has read share.
+    pub lsn: i64,
     before: Commit,
     /// When it was taken, µs since 1970.
     pub at_us: i64,

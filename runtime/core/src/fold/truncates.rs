@@ -49,6 +49,13 @@ impl Truncates {
         self.take_up(&mut Vec::new());
     }
 
+    /// Remembers a snapshot that was taken again.
+    pub(super) fn end_snapshot(&mut self, snapshot: &Resnapshot) {
+        for truncate in snapshot.truncates() {
+            self.add(truncate);
+        }
+    }
+
     /// Those that are known.
     pub fn iter(&self) -> impl Iterator<Item = Truncate> + '_ {
         self.known.iter().copied()

@@ -8,7 +8,7 @@ use super::Finding;
 use crate::change::{CONNECT_NAME_KEY, ChangeBatch, Op, meta};
 use crate::reading::read_columns;
 use crate::spec::{BEFORE_PREFIX, Spec};
-use crate::star::has_changes_without_lsn;
+use crate::star::has_changes_known_by_place;
 use crate::table::SourceTable;
 
 /// Kafka Connect's own types of times, which count milliseconds.
@@ -29,7 +29,8 @@ pub fn judge_events(specs: &[&Spec], batches: &[ChangeBatch]) -> Vec<Finding> {
         if sources.is_empty() && !is_looked_up {
             continue;
         }
-        if batches.iter().any(|batch| batch.key().is_empty()) {
+        let needs_key = is_looked_up || sources.iter().any(|spec| !spec.keeps_changes());
+        if needs_key && batches.iter().any(|batch| batch.key().is_empty()) {
             findings.push(no_primary_key(table));
             continue;
         }
@@ -42,11 +43,15 @@ pub fn judge_events(specs: &[&Spec], batches: &[ChangeBatch]) -> Vec<Finding> {
     findings
 }
 
+/// What to do about a table without a primary key.
+pub const NO_KEY_REMEDY: &str = "give it a primary key, or name key columns in the connector's message.key.columns \
+                                 and set REPLICA IDENTITY FULL on it, or keep its changes alone, with append targets";
+
 fn no_primary_key(table: &SourceTable) -> Finding {
     Finding::refused(
         format!("table {table}"),
         "its events have no key, so no update or delete can be matched with its row",
-        "give it a primary key, or name key columns in the connector's message.key.columns",
+        NO_KEY_REMEDY,
     )
 }
 
@@ -189,12 +194,12 @@ fn no_before(spec: &Spec, place: &str, batches: &[&ChangeBatch]) -> Option<Findi
 
 /// Changes that are kept, and cannot be told from one another.
 fn no_identity(spec: &Spec, place: &str, batches: &[&ChangeBatch]) -> Option<Finding> {
-    let lack = batches.iter().any(|batch| has_changes_without_lsn(batch));
+    let lack = batches.iter().any(|batch| has_changes_known_by_place(batch));
     (spec.keeps_changes() && lack).then(|| {
         Finding::warning(
             place,
-            "it keeps changes, and these carry no LSN: one that is sent again stands twice",
-            "where they are flattened, set add.fields to op,source.ts_ms,lsn",
+            "it keeps changes, and these have no LSN or no key: one that is sent again stands twice",
+            "give the table a primary key; where events are flattened, set add.fields to op,source.ts_ms,lsn",
         )
     })
 }

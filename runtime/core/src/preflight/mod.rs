@@ -16,7 +16,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use self::connector::judge_connector;
-pub use self::events::judge_events;
+pub use self::events::{NO_KEY_REMEDY, judge_events};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

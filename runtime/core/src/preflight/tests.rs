@@ -142,6 +142,10 @@ fn the_first_events_are_held_against_what_is_asked() {
     let plain = |_: &mut Event| {};
     check(&asks_text, update(&["id"], text(), None, plain), None, "");
     check(&asks_text, update(&[], text(), None, plain), Some(Refused), "give it a primary key");
+    let mut keeps = spec(vec![]);
+    keeps.targets[0].kind = TargetKind::Append;
+    let of_changes = update(&[], text(), None, plain);
+    check(&keeps, of_changes, Some(Warning), "no key: one that is sent again stands twice");
     // The key is more than what the target passes on.
     check(&asks_text, update(&["id", "value"], text(), None, plain), Some(Refused), "whole primary key");
 

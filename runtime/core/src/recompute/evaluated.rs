@@ -85,19 +85,30 @@ impl Evaluated {
 
     /// What the transform gave for target `number`.
     pub(super) fn given(&self, number: usize, target: &Target) -> Result<Given, ArrowError> {
-        let outputs: Vec<_> = self.applied.outputs.iter().filter(|output| output.target == number).collect();
-        let rows = outputs.iter().flat_map(|output| &output.origin).map(|row| self.called[*row as usize]);
-        let columns: Vec<ArrayRef> = match outputs.as_slice() {
-            [] => return Ok(Given::nothing(target)),
-            several => (0..target.columns.len())
-                .map(|column| concat(&several.iter().map(|o| o.columns[column].as_ref()).collect::<Vec<_>>()))
-                .collect::<Result<_, _>>()?,
-        };
-        Ok(Given { rows: rows.collect(), columns })
+        Given::of(&self.applied, &self.called, number, target)
     }
 }
 
 impl Given {
+    /// What of `applied` is for target `number`, where `called` are the rows that the
+    /// transform was called with.
+    pub(super) fn of(
+        applied: &Applied,
+        called: &[u32],
+        number: usize,
+        target: &Target,
+    ) -> Result<Self, ArrowError> {
+        let outputs: Vec<_> = applied.outputs.iter().filter(|output| output.target == number).collect();
+        let rows = outputs.iter().flat_map(|output| &output.origin).map(|row| called[*row as usize]);
+        let columns: Vec<ArrayRef> = match outputs.as_slice() {
+            [] => return Ok(Self::nothing(target)),
+            several => (0..target.columns.len())
+                .map(|column| concat(&several.iter().map(|o| o.columns[column].as_ref()).collect::<Vec<_>>()))
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Self { rows: rows.collect(), columns })
+    }
+
     pub(super) fn nothing(target: &Target) -> Self {
         let columns = target.columns.iter().map(|column| new_empty_array(&column.data_type.arrow()));
         Self { rows: Vec::new(), columns: columns.collect() }

@@ -33,8 +33,8 @@ pub(super) struct Rows {
     /// For each row the position of its source key in the page.
     origin: Vec<u32>,
     columns: Vec<ArrayRef>,
-    /// Rows that the table cannot hold.
-    unfit: HashSet<usize>,
+    /// Source keys with a row that the table cannot hold.
+    unfit: BTreeMap<u32, Fault>,
 }
 
 impl Given {
@@ -80,7 +80,7 @@ impl Given {
         let columns = self.columns.iter().map(|column| filter(column, &goes)).collect::<Result<_, _>>()?;
         let rows = self.rows.iter().filter(|row| !current.waits[**row as usize]);
         let origin = rows.map(|row| current.of[*row as usize].source).collect();
-        Ok(Rows { origin, columns, unfit: HashSet::new() })
+        Ok(Rows::new(origin, columns))
     }
 
     /// The versions that the rows come to, by source key.
@@ -115,11 +115,20 @@ impl Given {
             found.extend(versions(&made, &is_same));
             origin.resize(found.len(), source);
         }
-        Ok(Rows { origin, columns: version_columns(target, &self.columns, &found)?, unfit: HashSet::new() })
+        Ok(Rows::new(origin, version_columns(target, &self.columns, &found)?))
     }
 }
 
 impl Rows {
+    pub(super) fn new(origin: Vec<u32>, columns: Vec<ArrayRef>) -> Self {
+        Self { origin, columns, unfit: BTreeMap::new() }
+    }
+
+    /// What the table cannot hold of which source keys.
+    pub(super) fn unfit(&self) -> impl Iterator<Item = (u32, &Fault)> {
+        self.unfit.iter().map(|(origin, fault)| (*origin, fault))
+    }
+
     /// Stops source keys that gave what cannot stand.
     pub(super) fn judge(
         &mut self,
@@ -129,11 +138,11 @@ impl Rows {
         stops: &mut Stops,
     ) -> Result<(), ArrowError> {
         for found in table.out_of_range(&self.columns) {
-            self.unfit.insert(found.row);
+            let fault = Fault::new(Stage::Star, "out-of-range", found.message);
             if faults_stop_all {
-                let fault = Fault::new(Stage::Star, "out-of-range", found.message);
-                stops.fail(self.origin[found.row], fault);
+                stops.fail(self.origin[found.row], fault.clone());
             }
+            self.unfit.entry(self.origin[found.row]).or_insert(fault);
         }
         for source in self.doubled(table)? {
             stops.fail(source, duplicate_key(target));
@@ -159,9 +168,8 @@ impl Rows {
 
     /// Those rows that stand, as an insert sends them.
     pub(super) fn finish(self, table: &TargetTable, stops: &Stops) -> Result<TargetRows, ArrowError> {
-        let stands = |(row, origin): &(u32, &u32)| {
-            !self.unfit.contains(&(*row as usize)) && !stops.has_failed(**origin)
-        };
+        let stands =
+            |(_, origin): &(u32, &u32)| !self.unfit.contains_key(origin) && !stops.has_failed(**origin);
         let (kept, origin): (Vec<u32>, Vec<u32>) =
             (0_u32..).zip(&self.origin).filter(stands).map(|(row, origin)| (row, *origin)).unzip();
         let rows = kept.len();

@@ -53,9 +53,9 @@ impl Event {
 
 impl TableHistory {
     /// The history that `events` of `table` come to; those of one partition stand in
-    /// their order.
+    /// their order. `snapshots` are such that some of the events do not tell of.
     #[must_use]
-    pub fn of(table: &SourceTable, events: &[ChangeBatch]) -> Self {
+    pub fn of(table: &SourceTable, events: &[ChangeBatch], snapshots: &[Resnapshot]) -> Self {
         let (by_key, truncates) = events_by_key(events);
         let mut order: Vec<&Event> = by_key.values().flatten().collect();
         order.sort_by_key(|event| (event.place(), event.at));
@@ -69,7 +69,8 @@ impl TableHistory {
         };
         let mut learned = Truncates::default();
         learned.learn(events);
-        let ends = Ends { truncates, snapshots: learned.resnapshots().collect() };
+        let snapshots = learned.resnapshots().chain(snapshots.iter().copied()).collect();
+        let ends = Ends { truncates, snapshots };
         let by_key = by_key.into_iter().map(|(key, events)| (key, moments(&events, &ends, place)));
         Self { by_key: by_key.collect(), rows: TableRows::without_keys(rows) }
     }

@@ -11,6 +11,7 @@
 //! Invariant: the result depends on what the source was at each commit, not on the
 //! order in which events came.
 
+mod changes;
 mod evaluated;
 mod given;
 mod history;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 
+pub use self::changes::{Changes, changes};
 use self::evaluated::{Evaluated, SourceAt};
 use self::given::Given;
 pub use self::history::TableHistory;
@@ -121,7 +123,8 @@ impl Source {
 /// Star rows of one target.
 #[derive(Clone, Debug)]
 pub struct TargetRows {
-    /// For each row the position of its source key in the page.
+    /// For each row the position of its source key in the page, or of a change in the
+    /// batch.
     pub origin: Vec<u32>,
     /// The target's columns as an insert sends them, without the hidden ones.
     pub rows: RecordBatch,
@@ -154,14 +157,13 @@ pub struct Recomputation<'a> {
     next: usize,
 }
 
-/// Why rows and history do not say what a target is to hold; `None` if they do.
+/// Why rows, history and changes do not say what the targets of `spec` are to hold;
+/// `None` if they do. A change has its before-image.
 #[must_use]
-pub fn needs_more_than_rows(spec: &Spec, target: usize) -> Option<&'static str> {
-    if spec.targets[target].kind == TargetKind::Append {
-        return Some("it keeps changes");
-    }
+pub fn needs_more_than_rows(spec: &Spec) -> Option<&'static str> {
     let reads_before = spec.columns.iter().any(|column| column.name.starts_with(BEFORE_PREFIX));
-    reads_before.then_some("its transform reads before-images, which a row does not have")
+    (reads_before && !spec.keeps_changes())
+        .then_some("its transform reads before-images, which a row does not have")
 }
 
 /// Is every row evaluated that a source key ever had?
@@ -216,9 +218,11 @@ impl<'a> Recomputation<'a> {
         let mut given = Vec::with_capacity(self.targets.len());
         for (number, target) in self.spec.targets.iter().enumerate() {
             given.push(match target.kind {
-                _ if needs_more_than_rows(self.spec, number).is_some() => Given::nothing(target),
+                // Those are not of rows: `changes`.
+                TargetKind::Append => Given::nothing(target),
+                _ if needs_more_than_rows(self.spec).is_some() => Given::nothing(target),
                 TargetKind::Scd2 => past.given(number, target)?,
-                TargetKind::Latest | TargetKind::Append => {
+                TargetKind::Latest => {
                     let mut given = current.given(number, target)?;
                     given.refer(target, self.versions, &mut current, &mut stops)?;
                     given

@@ -31,6 +31,11 @@ impl Stops {
         self.failed[source as usize].is_some()
     }
 
+    /// For each source key what is wrong with it.
+    pub(super) fn into_faults(self) -> Vec<Option<Fault>> {
+        self.failed
+    }
+
     /// For each source key why nothing of it stands; `stands` says of which
     /// something does.
     pub(super) fn into_reasons(self, stands: impl Fn(u32) -> bool) -> impl Iterator<Item = Option<Stop>> {

@@ -48,6 +48,21 @@ pub fn keys_with(
     spec: &Spec,
     values: &[(usize, ArrayRef)],
 ) -> Result<Keys, RecomputeError> {
+    let keys = references(batch, &key_names(batch));
+    let found = rows_with(batch, spec, values)?;
+    Ok(found.into_iter().filter(|row| keys.is_valid(*row)).map(|row| keys.value(row).into()).collect())
+}
+
+/// The rows of `batch` whose input columns have the given values, as for
+/// [`keys_with`].
+///
+/// # Errors
+/// If such a column can never be read.
+pub fn rows_with(
+    batch: &ChangeBatch,
+    spec: &Spec,
+    values: &[(usize, ArrayRef)],
+) -> Result<Vec<usize>, RecomputeError> {
     let types = values.iter().map(|(input, _)| spec.columns[*input].data_type.arrow());
     let converter = RowConverter::new(types.map(SortField::new).collect())?;
     let wanted: Vec<ArrayRef> = values.iter().map(|(_, value)| ArrayRef::clone(value)).collect();
@@ -57,10 +72,8 @@ pub fn keys_with(
     let columns: Vec<ArrayRef> =
         read.map(|reading| Ok(reading?.array)).collect::<Result<_, RecomputeError>>()?;
     let rows = converter.convert_columns(&columns)?;
-    let keys = references(batch, &key_names(batch));
-    let found =
-        rows.iter().enumerate().filter(|(row, values)| *values == wanted.row(0) && keys.is_valid(*row));
-    Ok(found.map(|(row, _)| keys.value(row).into()).collect())
+    let found = rows.iter().enumerate().filter(|(_, values)| *values == wanted.row(0));
+    Ok(found.map(|(row, _)| row).collect())
 }
 
 /// The events of `batch` that are of `keys`, and its truncates.

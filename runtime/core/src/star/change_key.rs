@@ -56,13 +56,14 @@ pub fn change_keys(batch: &ChangeBatch, origins: &[u32]) -> UInt64Array {
     keys.collect()
 }
 
-/// Has `batch` a change without an LSN, which stands twice when it is sent again?
-/// Reads of a snapshot may lack one: they come again only with another snapshot.
+/// Has `batch` a change without an LSN or without a key, which stands twice when it
+/// is sent again? Reads of a snapshot may: they come again only with another snapshot.
 #[must_use]
-pub fn has_changes_without_lsn(batch: &ChangeBatch) -> bool {
-    let lsns = batch.lsns();
+pub fn has_changes_known_by_place(batch: &ChangeBatch) -> bool {
+    let (lsns, keys) = (batch.lsns(), batch.named_keys());
     let is_change = |op: Op| !matches!(op, Op::Read | Op::Truncate);
-    lsns.null_count() > 0 && batch.ops().enumerate().any(|(row, op)| is_change(op) && lsns.is_null(row))
+    let has_key = |row: usize| keys.as_ref().is_some_and(|keys| keys.is_valid(row));
+    batch.ops().enumerate().any(|(row, op)| is_change(op) && (lsns.is_null(row) || !has_key(row)))
 }
 
 /// What the events of a batch are known by.
@@ -165,9 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_missed_an_lsn() {
-        let lacks = |op, lsn| has_changes_without_lsn(&batch(&["b"], 10, &Event { op, ..event(lsn) }));
-        assert!(lacks(Op::Delete, None) && !lacks(Op::Delete, Some(1)) && !lacks(Op::Read, None));
+    fn only_changes_are_missed_an_lsn_or_a_key() {
+        let lacks =
+            |key: &[&str], op, lsn| has_changes_known_by_place(&batch(key, 10, &Event { op, ..event(lsn) }));
+        assert!(lacks(&["b"], Op::Delete, None) && !lacks(&["b"], Op::Delete, Some(1)));
+        assert!(lacks(&[], Op::Delete, Some(1)));
+        assert!(!lacks(&["b"], Op::Read, None) && !lacks(&[], Op::Read, Some(1)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef, TimeUnit};
 use crate::data_type::DataType;
 use crate::spec::{AutomaticColumn, Options, Spec, Target};
 
-pub use change_key::{change_keys, has_changes_without_lsn};
+pub use change_key::{change_keys, has_changes_known_by_place};
 pub use clickhouse_type::ClickHouseType;
 pub use ddl::{Alteration, ExistingColumn, ExistingTable, Refusal, quote};
 pub use range::OutOfRange;

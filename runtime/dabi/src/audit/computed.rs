@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::ArrayRef;
-use dabi_core::recompute::{Page, Recomputation, RecomputeError, Tables, Versions};
+use dabi_core::recompute::{Page, Recomputation, RecomputeError, Stop, Tables, Versions};
 use dabi_core::spec::Spec;
 
 use super::AuditError;
+use super::comparison::Comparison;
 use super::tables::EventsAt;
 use crate::pipeline::{Loaded, call_module, on_cpu};
 use crate::transform::{Module, Workers};
@@ -69,4 +70,42 @@ pub(super) async fn versions_of(
         .await?;
     }
     Ok(all)
+}
+
+/// What modules make of the lake, held against the star.
+pub(super) struct Computed {
+    pub(super) comparisons: Vec<Comparison>,
+    /// Source rows, or changes, with an open dead letter.
+    pub(super) letters: u64,
+    /// Source rows that wait.
+    pub(super) held: u64,
+}
+
+/// Tells the comparison of each target, given by its number, which rows must stand.
+/// Source rows with an open dead letter have no star rows.
+pub(super) fn expect_rows(
+    module: &Module,
+    tables: &Tables,
+    versions: &Versions,
+    open: &BTreeSet<String>,
+    mut comparisons: Vec<(usize, Comparison)>,
+) -> Result<Computed, AuditError> {
+    let (mut letters, mut held) = (0, 0);
+    each_page(module, tables, versions, |_, page| {
+        let is_open: Vec<bool> = page
+            .sources
+            .iter()
+            .map(|source| !open.is_empty() && open.contains(&source.shown_key()))
+            .collect();
+        letters += is_open.iter().filter(|is_open| **is_open).count() as u64;
+        held +=
+            page.sources.iter().filter(|source| matches!(source.stop, Some(Stop::Held(_)))).count() as u64;
+        for (number, comparison) in &mut comparisons {
+            let target = &page.targets[*number];
+            comparison.expect(&target.rows, |row| !is_open[target.origin[row] as usize])?;
+        }
+        Ok(())
+    })?;
+    let comparisons = comparisons.into_iter().map(|(_, comparison)| comparison).collect();
+    Ok(Computed { comparisons, letters, held })
 }

@@ -1,24 +1,26 @@
 //! `dabi explain`: where a star row comes from.
 //!
-//! Owns finding the source rows of a star key, and the row's history: the events
-//! that decide it, in the order in which they were committed, and the row after
-//! each. Does not own the definition of a row (`dabi_core::recompute`).
+//! Owns finding the source rows of a star key, and the row's history: what decides
+//! it, events and snapshots that were taken again, in the order in which it was
+//! committed, and the row after each. Does not own the definition of a row
+//! (`dabi_core::recompute`), nor changes that are kept (`explain_changes`).
 //!
 //! Everything but the row that stands in ClickHouse comes from the lake and the
 //! module, so it can be asked while dabi runs and while it does not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::array::{ArrayRef, AsArray as _};
 use arrow::compute::cast;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
 use dabi_core::calendar;
-use dabi_core::change::{ChangeBatch, Op};
-use dabi_core::fold::{Fold, Truncates};
-use dabi_core::position::{Position, Topic};
+use dabi_core::change::ChangeBatch;
+use dabi_core::fold::Fold;
+use dabi_core::position::Position;
 use dabi_core::recompute::trace::{Keys, keys_with, passed_key};
 use dabi_core::recompute::{
-    Page, RecomputeError, RowPlace, Source, Stop, TableHistory, TableRows, Tables, Versions, keeps_versions,
+    Fault, Page, RecomputeError, RowPlace, Source, Stop, TableHistory, TableRows, Tables, Versions,
+    keeps_versions,
 };
 use dabi_core::row_json::row_json;
 use dabi_core::spec::{Spec, TargetKind};
@@ -32,8 +34,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
 use super::computed::{dimension_modules, each_page, versions_of};
-use super::events::all_events;
+use super::events::{Events, all_events};
+use super::explain_changes::{Asked, ChangeRow};
 use super::key::StarKey;
+use super::steps::{Step, place, steps};
 use super::tables::{EventsAt, wait_for_lake};
 use crate::lake::Lake;
 use crate::pipeline::Loaded;
@@ -93,6 +97,9 @@ pub struct Explained {
     /// The row after each event that changed it, oldest first; of several versions
     /// the last.
     pub history: Vec<Moment>,
+    /// Of a target that keeps changes those of the key, in the order of the log; then
+    /// `star`, `sources` and `history` tell nothing.
+    pub changes: Option<Vec<ChangeRow>>,
 }
 
 /// A row in ClickHouse.
@@ -157,11 +164,35 @@ pub struct LookedUp {
     pub row: Option<Value>,
 }
 
-/// The row after an event.
+/// A snapshot that was taken again.
+#[derive(Clone, Debug, Serialize)]
+pub struct SnapshotPlace {
+    /// The source table.
+    pub table: String,
+    /// When it was taken, µs since 1970.
+    pub taken_us: i64,
+    /// The same, for people to read.
+    pub taken: Option<String>,
+    /// Log sequence number.
+    pub lsn: i64,
+}
+
+/// What changed a row.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// An event, truncates among them.
+    Event(EventPlace),
+    /// A snapshot that did not read it, or what it looked up.
+    Snapshot(SnapshotPlace),
+}
+
+/// The row after something has changed it.
 #[derive(Debug, Serialize)]
 pub struct Moment {
-    /// The event.
-    pub event: EventPlace,
+    /// What it was.
+    #[serde(flatten)]
+    pub cause: Cause,
     /// The row; `None`: there was none.
     pub row: Option<Value>,
     /// Why there was none, where a source row is there.
@@ -183,20 +214,12 @@ impl Explain {
         let generations = self.warehouse.generations(&declared.table, &CancellationToken::new()).await?;
         let table = TargetTable::new(spec, declared, generations.shown.unwrap_or(1));
         let key = StarKey::read(&table, declared.kind, &self.key)?;
-        let mut older_versions = self.star_rows(&table, &key).await?;
-        let star = older_versions.pop();
+        let stored = self.star_rows(&table, &key).await?;
         wait_for_lake(&self.lake, &record.position).await?;
         let at = EventsAt { lake: &self.lake, position: &record.position, calendar: self.calendar };
-        let letters = self.warehouse.open_letter_keys().await?;
-        let dimensions = dimension_modules(&self.loaded, std::iter::once(spec));
-        let versions = versions_of(&dimensions, at, &letters).await?;
-        let traced = Traced { module: &module, number, table: &table, key: &key, versions: &versions };
-        let keys = source_keys(&traced, at).await?;
-        let events = all_events(spec, keys, at).await?;
-        let (sources, history, older_events) = traced.history(events.found, &events.truncates)?;
         let own = module.hash().to_string();
         let star_is_of = record.modules.get(&spec.name).filter(|stored| **stored != own).cloned();
-        Ok(Explained {
+        let mut explained = Explained {
             target: declared.table.clone(),
             key: key.texts.join(","),
             transform: spec.name.clone(),
@@ -204,13 +227,31 @@ impl Explain {
             sdk: spec.options.get("sdk").cloned(),
             module: own,
             star_is_of,
-            position: record.position,
-            star,
-            older_versions,
-            sources,
-            older_events,
-            history,
-        })
+            position: record.position.clone(),
+            star: None,
+            older_versions: Vec::new(),
+            sources: Vec::new(),
+            older_events: 0,
+            history: Vec::new(),
+            changes: None,
+        };
+        if spec.keeps_changes() {
+            let star = stored.into_iter().collect();
+            let asked = Asked { module: &module, number, key: &key };
+            explained.changes = Some(asked.changes(at, star).await?);
+            return Ok(explained);
+        }
+        let mut versions: Vec<StarRow> = stored.into_iter().map(|(_, row)| row).collect();
+        explained.star = versions.pop();
+        explained.older_versions = versions;
+        let letters = self.warehouse.open_letter_keys().await?;
+        let dimensions = dimension_modules(&self.loaded, std::iter::once(spec));
+        let versions = versions_of(&dimensions, at, &letters).await?;
+        let traced = Traced { module: &module, number, table: &table, key: &key, versions: &versions };
+        let keys = source_keys(&traced, at).await?;
+        let events = all_events(spec, keys, at).await?;
+        traced.history(events, &mut explained)?;
+        Ok(explained)
     }
 
     fn target(&self) -> Result<(Module, usize), AuditError> {
@@ -226,24 +267,28 @@ impl Explain {
         Err(AuditError::UnknownTarget { name: self.target.clone(), known })
     }
 
-    /// The rows that stand under the key, versions in their order.
-    async fn star_rows(&self, table: &TargetTable, key: &StarKey) -> Result<Vec<StarRow>, AuditError> {
+    /// The rows that stand under the key, each with what dabi tells rows of one
+    /// declared key apart by, in that order: when a version begins, or the key of a
+    /// change.
+    async fn star_rows(&self, table: &TargetTable, key: &StarKey) -> Result<Vec<(u64, StarRow)>, AuditError> {
         let mut rows = std::pin::pin!(self.warehouse.stored_row(table, &key.texts)?);
         let mut all = Vec::new();
         while let Some(stored) = rows.try_next().await? {
-            let begins = stored.rows.column_by_name("valid_from");
-            let begins = begins.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+            let added = table.key().last().and_then(|name| stored.rows.column_by_name(name));
+            let begins = added.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+            let changes = added.and_then(|column| column.as_primitive_opt::<UInt64Type>());
             for row in 0..stored.rows.num_rows() {
                 let version = Version(stored.versions.value(row));
                 let names = stored.rows.schema_ref().fields().iter().map(|field| field.name().as_str());
                 let shown = row_json(names.zip(stored.rows.columns()), row);
                 let (term, epoch) = (version.term().0, version.epoch().0);
                 let star = StarRow { version: version.0, term, epoch, row: shown };
-                all.push((begins.map(|begins| begins.value(row)), star));
+                let begins = begins.map(|begins| begins.value(row).cast_unsigned());
+                all.push((begins.or(changes.map(|changes| changes.value(row))).unwrap_or_default(), star));
             }
         }
-        all.sort_by_key(|(begins, _)| *begins);
-        Ok(all.into_iter().map(|(_, star)| star).collect())
+        all.sort_by_key(|(added, _)| *added);
+        Ok(all)
     }
 }
 
@@ -323,54 +368,53 @@ impl Traced<'_> {
         Ok((None, stopped.map(|stop| told(stop, self.module.spec()))))
     }
 
-    /// Folds the events one by one, in the order of their commit times.
-    fn history(
-        &self,
-        events: BTreeMap<SourceTable, Vec<ChangeBatch>>,
-        truncates: &BTreeMap<SourceTable, Truncates>,
-    ) -> Result<(Vec<SourceRow>, Vec<Moment>, u64), AuditError> {
+    /// Goes through all that happened, step by step.
+    fn history(&self, events: Events, explained: &mut Explained) -> Result<(), AuditError> {
+        let Events { found, truncates } = events;
         let mut folds: BTreeMap<SourceTable, Fold> =
-            events.keys().map(|table| (table.clone(), Fold::new(table.clone()))).collect();
-        let events = in_order_of_time(events);
-        let older = events.len().saturating_sub(EVENTS_MAX);
-        let (mut history, mut before): (Vec<Moment>, _) = (Vec::new(), (None, None));
-        for (number, event) in events.iter().enumerate() {
-            let table = event.table().clone();
-            let fold = folds.get_mut(&table).expect("one for each table");
-            fold.apply(event).map_err(|source| AuditError::Fold { table, source })?;
+            found.keys().map(|table| (table.clone(), Fold::new(table.clone()))).collect();
+        let steps = steps(found, &truncates);
+        let older = steps.len().saturating_sub(EVENTS_MAX);
+        let mut before = (None, None);
+        for (number, step) in steps.iter().enumerate() {
+            step.apply(&mut folds)?;
             if number < older {
                 continue;
             }
-            let after = self.outcome(&self.pages(&self.tables(&folds, &events[..=number]))?)?;
+            let after = self.outcome(&self.pages(&self.tables(&folds, &steps[..=number]))?)?;
             if after != before {
                 let (row, stopped) = after.clone();
-                history.push(Moment { event: place(event), row, stopped });
+                explained.history.push(Moment { cause: step.cause(), row, stopped });
                 before = after;
             }
         }
-        for (table, fold) in &mut folds {
-            truncates.get(table).into_iter().for_each(|truncates| fold.remove(truncates));
-        }
-        let tables = self.tables(&folds, &events);
-        let mut sources = Vec::new();
+        let tables = self.tables(&folds, &steps);
         for page in self.pages(&tables)? {
             let origins = self.origins(&page)?;
             let concerns =
                 |(place, source): &(usize, &Source)| origins.contains(place) || source.stop.is_some();
             let own = page.sources.iter().enumerate().filter(concerns);
-            sources.extend(own.filter_map(|(_, source)| self.source(source, &tables.rows)));
+            explained.sources.extend(own.filter_map(|(_, source)| self.source(source, &tables.rows)));
         }
-        Ok((sources, history, older as u64))
+        explained.older_events = older as u64;
+        Ok(())
     }
 
-    /// What the events so far, which `folds` has, come to.
-    fn tables(&self, folds: &BTreeMap<SourceTable, Fold>, events: &[ChangeBatch]) -> Tables {
+    /// What the steps so far, which `folds` have taken, come to.
+    fn tables(&self, folds: &BTreeMap<SourceTable, Fold>, steps: &[Step]) -> Tables {
         let spec = self.module.spec();
         let rows = folds.iter().map(|(table, fold)| (table.clone(), TableRows::of(fold))).collect();
         let mut tables = Tables { rows, history: TableHistory::default() };
         if keeps_versions(spec) {
-            let own = events.iter().filter(|event| *event.table() == spec.source);
-            tables.history = TableHistory::of(&spec.source, &own.cloned().collect::<Vec<_>>());
+            let (mut events, mut snapshots) = (Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Event(event) if *event.table() == spec.source => events.push(event.clone()),
+                    Step::Snapshot(table, snapshot) if *table == spec.source => snapshots.push(*snapshot),
+                    Step::Event(_) | Step::Snapshot(..) => {}
+                }
+            }
+            tables.history = TableHistory::of(&spec.source, &events, &snapshots);
         }
         tables
     }
@@ -408,54 +452,16 @@ fn told(stop: &Stop, spec: &Spec) -> String {
                 table.map_or_else(|| format!("a version in {lookup}"), |table| format!("the row of {table}"))
             )
         }
-        Stop::Letter(fault) => {
-            format!("dead letter ({}, {}): {}", fault.stage.as_str(), fault.code, fault.message)
-        }
+        Stop::Letter(fault) => told_fault(fault),
     }
+}
+
+pub(super) fn told_fault(fault: &Fault) -> String {
+    format!("dead letter ({}, {}): {}", fault.stage.as_str(), fault.code, fault.message)
 }
 
 /// The columns of a batch of one row.
 fn columns_of(row: &ChangeBatch) -> Value {
     let names = row.row_fields().iter().map(|field| field.name().as_str());
     row_json(names.zip(row.row_columns()), 0)
-}
-
-/// Of a batch of one row.
-fn place(event: &ChangeBatch) -> EventPlace {
-    let (times, lsns) = (event.commit_ts(), event.lsns());
-    let committed = times.is_valid(0).then(|| times.value_as_datetime(0)).flatten();
-    EventPlace {
-        table: event.table().to_string(),
-        op: event.ops().next().map_or("", Op::letter),
-        topic: event.topic().to_string(),
-        partition: event.partition(),
-        offset: event.span().from.0,
-        committed_us: times.is_valid(0).then(|| times.value(0)),
-        committed: committed.map(|time| time.to_string()),
-        lsn: lsns.is_valid(0).then(|| lsns.value(0)),
-    }
-}
-
-/// All events, each by itself: within a partition by offset, and between
-/// partitions by commit time, else by the time of the record.
-fn in_order_of_time(events: BTreeMap<SourceTable, Vec<ChangeBatch>>) -> Vec<ChangeBatch> {
-    let mut queues: BTreeMap<(Topic, i32), VecDeque<ChangeBatch>> = BTreeMap::new();
-    for batch in events.into_values().flatten() {
-        let queue = queues.entry((Topic::clone(batch.topic()), batch.partition())).or_default();
-        queue.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
-    }
-    let time = |event: &ChangeBatch| match (event.commit_ts(), event.kafka_ts()) {
-        (commits, _) if commits.is_valid(0) => commits.value(0),
-        (_, records) if records.is_valid(0) => records.value(0).saturating_mul(1000),
-        _ => i64::MIN,
-    };
-    let mut ordered = Vec::new();
-    loop {
-        let heads = queues.values_mut().filter(|queue| !queue.is_empty());
-        let next = heads.min_by_key(|queue| queue.front().map(time));
-        match next.and_then(VecDeque::pop_front) {
-            Some(event) => ordered.push(event),
-            None => return ordered,
-        }
-    }
 }

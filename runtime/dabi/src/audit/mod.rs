@@ -7,15 +7,21 @@
 //! Invariant: nothing here writes, and nothing is taken from the pipeline's own
 //! state: a fault there shows as a difference.
 
+mod changes;
 mod comparison;
 mod computed;
 mod events;
 mod explain;
+mod explain_changes;
 mod key;
+mod steps;
 mod tables;
 mod verify;
 
-pub use self::explain::{EventPlace, Explain, Explained, LookedUp, Moment, SourceRow, StarRow};
+pub use self::explain::{
+    Cause, EventPlace, Explain, Explained, LookedUp, Moment, SnapshotPlace, SourceRow, StarRow,
+};
+pub use self::explain_changes::ChangeRow;
 pub use self::key::InvalidKey;
 pub use self::verify::{Difference, TargetReport, Verdict, Verified, Verify};
 

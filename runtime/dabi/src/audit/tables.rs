@@ -43,7 +43,7 @@ impl EventsAt<'_> {
             let (fold, events) = self.fold(table, keeps_events).await?;
             let of = table.clone();
             let (rows, history) =
-                on_cpu(move || (TableRows::of(&fold), TableHistory::of(&of, &events))).await;
+                on_cpu(move || (TableRows::of(&fold), TableHistory::of(&of, &events, &[]))).await;
             tables.rows.insert(table.clone(), rows);
             if keeps_events {
                 tables.history = history;

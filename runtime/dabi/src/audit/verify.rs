@@ -3,24 +3,24 @@
 //! Owns the cut at which both sides are read, and what is said of a star that
 //! moves on meanwhile.
 //!
-//! The cut: the last epoch that `_dabi_epochs` has names a position, a version
-//! and the modules. The star is read at once; then the lake, up to the position.
+//! The cut, of each transform its own: the last epoch that `_dabi_epochs` has names
+//! a position, a version and the modules. The star is read at once; then the lake, up to the position.
 //! A row of a higher version is of an epoch that is not stored whole yet: its key
 //! is looked at again at the next cut. So is a key that differs, because its row
 //! may just have been deleted, and so is everything while work is open: only what
 //! differs at two cuts, without such an epoch, or at every cut, is told.
 //!
-//! Memory: the source tables of one transform, with every event of a table whose
-//! versions are kept; the keys of the versions that targets refer to; and about 80
-//! bytes a star row.
+//! Memory, of one transform after the other: its source tables, with every event of
+//! one whose versions are kept (of one whose changes are kept nothing); the keys of
+//! the versions that its targets refer to; and of its star rows a hash each
+//! (`comparison`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dabi_core::calendar;
 use dabi_core::position::Position;
-use dabi_core::recompute::{Stop, Tables, Versions, needs_more_than_rows};
+use dabi_core::recompute::needs_more_than_rows;
 use dabi_core::star::TargetTable;
 use dabi_core::version::{Epoch, Term, Version};
 use futures::TryStreamExt as _;
@@ -29,8 +29,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
-use super::comparison::{KeyHash, Outcome, Side, compare};
-use super::computed::{OpenLetters, dimension_modules, each_page, versions_of};
+use super::changes::expect_changes;
+use super::comparison::{Comparison, KeyHash, Outcome, Shown, Stands};
+use super::computed::{dimension_modules, expect_rows, versions_of};
 use super::tables::{EventsAt, wait_for_lake};
 use crate::lake::Lake;
 use crate::pipeline::{Loaded, on_cpu};
@@ -160,9 +161,15 @@ impl Verify {
             }
             if cut > 0 {
                 tokio::time::sleep(PAUSE).await;
-                record = self.record().await?;
             }
-            self.compare_at(&record, &mut pending).await?;
+            for (number, Loaded { module, .. }) in self.loaded.iter().enumerate() {
+                let is_own = |target: &&mut Pending| target.loaded == number && !target.is_settled;
+                let own: Vec<&mut Pending> = pending.iter_mut().filter(is_own).collect();
+                if !own.is_empty() {
+                    record = self.record().await?;
+                    self.compare(module, &record, own).await?;
+                }
+            }
         }
         let targets = pending.into_iter().map(|target| target.told(&record));
         let targets: Vec<TargetReport> = targets.collect();
@@ -197,7 +204,7 @@ impl Verify {
                 if self.target.as_ref().is_some_and(|asked| *asked != target.table) {
                     continue;
                 }
-                let exempt = needs_more_than_rows(spec, number).map(str::to_owned);
+                let exempt = needs_more_than_rows(spec).map(str::to_owned);
                 let unknown = if exempt.is_none() { self.other_module(record, module) } else { None };
                 let is_settled = exempt.is_some() || unknown.is_some();
                 let report = TargetReport {
@@ -226,54 +233,41 @@ impl Verify {
         }
     }
 
-    async fn compare_at(&self, record: &EpochRecord, pending: &mut [Pending]) -> Result<(), AuditError> {
+    /// Holds the targets `own` of one module against the star at `record`.
+    async fn compare(
+        &self,
+        module: &Module,
+        record: &EpochRecord,
+        own: Vec<&mut Pending>,
+    ) -> Result<(), AuditError> {
+        let spec = module.spec();
         let letters = self.warehouse.open_letter_keys().await?;
-        // All of the star first: the lake's part is not going to change.
-        let mut found = Vec::new();
-        for target in pending.iter().filter(|target| !target.is_settled) {
-            found.push(self.found(target).await?);
+        // The star first: the lake's part is not going to change.
+        let mut comparisons = Vec::with_capacity(own.len());
+        let mut highest = Vec::with_capacity(own.len());
+        for target in &own {
+            let (comparison, version) = self.found(module, target, record.version()).await?;
+            comparisons.push((target.number, comparison));
+            highest.push(version);
         }
         wait_for_lake(&self.lake, &record.position).await?;
         let events = EventsAt { lake: &self.lake, position: &record.position, calendar: self.calendar };
-        let versions = Arc::new(self.versions(events, pending, &letters).await?);
-        let mut found = found.into_iter();
-        for (number, Loaded { module, .. }) in self.loaded.iter().enumerate() {
-            let own: Vec<&mut Pending> =
-                pending.iter_mut().filter(|target| target.loaded == number && !target.is_settled).collect();
-            if own.is_empty() {
-                continue;
-            }
-            let tables = events.tables(module.spec()).await?;
-            let open = letters.get(&module.spec().name).cloned().unwrap_or_default();
-            let mut expected = Vec::with_capacity(own.len());
-            for target in &own {
-                let table = TargetTable::new(module.spec(), &module.spec().targets[target.number], 0);
-                expected.push((target.number, side(&table, self.wanted(target))?));
-            }
-            let (of_module, versions) = (module.clone(), Arc::clone(&versions));
-            let computed = on_cpu(move || recompute(&of_module, &tables, &versions, &open, expected)).await?;
-            for (target, side) in own.into_iter().zip(computed.sides) {
-                let found = found.next().expect("one for each target that is not settled");
-                target.report.dead_letters = computed.letters;
-                target.report.held = computed.held;
-                let (found, highest) = found;
-                target.is_moving = highest > record.version() || !record.open_work.is_empty();
-                target.take(&side, &found, record.version(), self.shown_max);
-            }
+        let open = letters.get(&spec.name).cloned().unwrap_or_default();
+        let computed = if spec.keeps_changes() {
+            expect_changes(module, events, open, comparisons).await?
+        } else {
+            let dimensions = dimension_modules(&self.loaded, std::iter::once(spec));
+            let versions = versions_of(&dimensions, events, &letters).await?;
+            let (module, tables) = (module.clone(), events.tables(spec).await?);
+            on_cpu(move || expect_rows(&module, &tables, &versions, &open, comparisons)).await?
+        };
+        for ((target, comparison), highest) in own.into_iter().zip(&computed.comparisons).zip(highest) {
+            target.report.dead_letters = computed.letters;
+            target.report.held = computed.held;
+            target.is_moving = highest > record.version() || !record.open_work.is_empty();
+            target.take(comparison, self.shown_max);
         }
         Ok(())
-    }
-
-    /// The versions that targets which are not settled refer to.
-    async fn versions(
-        &self,
-        events: EventsAt<'_>,
-        pending: &[Pending],
-        letters: &OpenLetters,
-    ) -> Result<Versions, AuditError> {
-        let asked = pending.iter().filter(|target| !target.is_settled);
-        let specs = asked.map(|target| self.loaded[target.loaded].module.spec());
-        versions_of(&dimension_modules(&self.loaded, specs), events, letters).await
     }
 
     /// Why the star is not of this module and of those that fill what it refers to.
@@ -287,17 +281,24 @@ impl Verify {
     }
 
     /// The rows that stand, and the highest version after they were read.
-    async fn found(&self, target: &Pending) -> Result<(Side, Version), AuditError> {
-        let spec = self.loaded[target.loaded].module.spec();
+    async fn found(
+        &self,
+        module: &Module,
+        target: &Pending,
+        cut: Version,
+    ) -> Result<(Comparison, Version), AuditError> {
+        let spec = module.spec();
         let declared = &spec.targets[target.number];
         let generations = self.warehouse.generations(&declared.table, &CancellationToken::new()).await?;
         let table = TargetTable::new(spec, declared, generations.shown.unwrap_or(1));
-        let mut side = side(&table, self.wanted(target))?;
+        let stands = if spec.keeps_changes() { Stands::Last } else { Stands::First };
+        let failed = |source| compare_error(&table, source);
+        let mut comparison = Comparison::new(&table, cut, stands, self.wanted(target)).map_err(failed)?;
         let mut rows = std::pin::pin!(self.warehouse.stored_rows(&table, "1")?);
         while let Some(stored) = rows.try_next().await? {
-            side.find(&stored).map_err(|source| compare_error(&table, source))?;
+            comparison.find(&stored).map_err(failed)?;
         }
-        Ok((side, self.warehouse.highest_version(&table).await?))
+        Ok((comparison, self.warehouse.highest_version(&table).await?))
     }
 
     /// The keys of which rows are kept for showing.
@@ -308,28 +309,21 @@ impl Verify {
 
 impl Pending {
     /// Takes the outcome at one more cut.
-    fn take(&mut self, expected: &Side, found: &Side, cut: Version, shown_max: usize) {
+    fn take(&mut self, comparison: &Comparison, shown_max: usize) {
         let is_first = self.keys.is_none();
-        let Outcome { differing, ahead } = compare(expected, found, self.keys.as_ref(), cut);
-        (self.report.rows, self.report.expected) = (found.rows(), expected.rows());
+        let Outcome { differing, ahead } = comparison.outcome(self.keys.as_ref());
+        (self.report.rows, self.report.expected) = comparison.rows();
         let again = differing.union(&ahead).copied().collect::<BTreeSet<_>>();
         let is_certain = !is_first && !self.is_moving && differing == self.differing;
         self.is_settled = again.is_empty() || ahead.is_empty() && is_certain;
         self.report.differing = differing.len() as u64;
         self.report.moving = ahead.len() as u64;
-        self.report.differences = differing
-            .iter()
-            .filter_map(|key| {
-                let (expected, found) = (expected.shown.get(key), found.shown.get(key));
-                let shown = expected.or(found)?;
-                Some(Difference {
-                    key: shown.key.clone(),
-                    expected: expected.map(|shown| shown.row.clone()),
-                    found: found.map(|shown| shown.row.clone()),
-                })
-            })
-            .take(shown_max)
-            .collect();
+        let shown = differing.iter().filter_map(|key| comparison.shown.get(key)).take(shown_max);
+        let difference = |shown: &Shown| {
+            let Shown { key, expected, found } = shown.clone();
+            Difference { key, expected, found }
+        };
+        self.report.differences = shown.map(difference).collect();
         self.report.differences.sort_by(|a, b| a.key.len().cmp(&b.key.len()).then(a.key.cmp(&b.key)));
         self.differing = differing;
         self.keys = Some(again);
@@ -388,47 +382,8 @@ fn nothing_compared(targets: &[TargetReport]) -> Option<String> {
     Some(format!("nothing was compared: {remedy}"))
 }
 
-fn side(table: &TargetTable, wanted: BTreeSet<KeyHash>) -> Result<Side, AuditError> {
-    Side::new(table, wanted).map_err(|source| compare_error(table, source))
-}
-
 fn compare_error(table: &TargetTable, source: arrow::error::ArrowError) -> AuditError {
     AuditError::Compare { table: table.view_name().to_owned(), source }
-}
-
-/// What a module makes of its tables.
-struct Computed {
-    sides: Vec<Side>,
-    letters: u64,
-    held: u64,
-}
-
-/// Fills the side of each target, given by its number. Source rows with an open
-/// dead letter have no star rows.
-fn recompute(
-    module: &Module,
-    tables: &Tables,
-    versions: &Versions,
-    open: &BTreeSet<String>,
-    mut sides: Vec<(usize, Side)>,
-) -> Result<Computed, AuditError> {
-    let (mut letters, mut held) = (0, 0);
-    each_page(module, tables, versions, |_, page| {
-        let is_open: Vec<bool> = page
-            .sources
-            .iter()
-            .map(|source| !open.is_empty() && open.contains(&source.shown_key()))
-            .collect();
-        letters += is_open.iter().filter(|is_open| **is_open).count() as u64;
-        held +=
-            page.sources.iter().filter(|source| matches!(source.stop, Some(Stop::Held(_)))).count() as u64;
-        for (number, side) in &mut sides {
-            let target = &page.targets[*number];
-            side.expect(&target.rows, |row| !is_open[target.origin[row] as usize])?;
-        }
-        Ok(())
-    })?;
-    Ok(Computed { sides: sides.into_iter().map(|(_, side)| side).collect(), letters, held })
 }
 
 #[cfg(test)]

@@ -14,11 +14,12 @@ use crate::config::Settings;
 ///
 /// Folds every source table from the lake's Parquet files, joins and evaluates
 /// all rows anew with the live modules, makes versions of all that ever happened to
-/// a key where they are kept, and compares every row of every target by key and
-/// hash. Nothing of dabi's own state is used, and nothing is written. dabi
-/// may run meanwhile: both sides are read at the last epoch that is stored, and
-/// what differs is looked at again at the next. It holds the source tables of one
-/// transform in memory, and every event of one that versions are kept of.
+/// a key where they are kept, takes every event for itself where changes are, and
+/// compares every row of every target by key and hash. Nothing of dabi's own state
+/// is used, and nothing is written. dabi may run meanwhile: both sides are read at
+/// the last epoch that is stored, and what differs is looked at again at the next.
+/// It takes one transform after the other, and holds in memory its source tables,
+/// every event of one that versions are kept of, and a hash of each star row.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

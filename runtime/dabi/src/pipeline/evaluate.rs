@@ -21,9 +21,11 @@ use dabi_core::change::ChangeBatch;
 use dabi_core::dead_letter::Stage;
 use dabi_core::engine::{EvaluatedBatch, Truncates, Verdict, Verdicts, star_rows};
 use dabi_core::fold::Truncate;
+use dabi_core::preflight::NO_KEY_REMEDY;
 use dabi_core::reading::{self, RowFault};
 use dabi_core::spec::{ColumnSource, Spec, Target, TargetColumn};
 use dabi_core::star::TargetTable;
+use dabi_core::table::SourceTable;
 use dabi_core::version::Version;
 use rayon::prelude::*;
 
@@ -105,6 +107,17 @@ pub enum EvaluateError {
         transform: String,
         /// Each reason.
         reasons: Vec<String>,
+    },
+    /// Rows of its source cannot be told apart.
+    #[error(
+        "transform {transform}: table {table} has no primary key, so no update or delete of it finds its row; {}",
+        NO_KEY_REMEDY
+    )]
+    NoKey {
+        /// Its name.
+        transform: String,
+        /// The source table.
+        table: SourceTable,
     },
     /// A declared column can never be read from this source.
     #[error("transform {transform}: {source}")]
@@ -278,6 +291,10 @@ impl LiveTransform {
         for batch in batches.iter().filter(|batch| batch.tells_key()) {
             let fields = batch.row_fields();
             let key: Vec<&str> = batch.key().iter().map(|column| fields[*column].name().as_str()).collect();
+            if key.is_empty() && !self.spec().keeps_changes() {
+                let (transform, table) = (self.spec().name.clone(), batch.table().clone());
+                return Err(EvaluateError::NoKey { transform, table });
+            }
             let reasons = self.spec().stateful_reasons(Some(&key));
             if !reasons.is_empty() {
                 return Err(EvaluateError::Stateful { transform: self.spec().name.clone(), reasons });

@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::evaluate::{EvaluateError, Failure};
 pub use self::limits::Limits;
 pub use self::neighbours::{EventSource, Neighbours, SavedTransforms, StarWarehouse, Transforms};
+pub(crate) use self::open_letters::letter_keys;
 use self::real::Real;
 pub use self::rebuild::check_stateful;
 pub use self::retry::{Retried, Retrier};

@@ -109,7 +109,7 @@ impl OpenLetters {
 
 /// What a dead letter of each event would be of: the source row, or the change of
 /// it (`17 change 8094…`, the number being its change key).
-pub(super) fn letter_keys(spec: &Spec, batch: &ChangeBatch) -> Vec<Option<String>> {
+pub(crate) fn letter_keys(spec: &Spec, batch: &ChangeBatch) -> Vec<Option<String>> {
     let rows = batch.shown_keys();
     if !spec.keeps_changes() {
         return rows;

@@ -3,6 +3,7 @@
 use arrow::error::ArrowError;
 
 use crate::engine::state::StateError;
+use crate::preflight::NO_KEY_REMEDY;
 use crate::reading::ReadError;
 use crate::table::SourceTable;
 
@@ -21,10 +22,7 @@ pub enum EngineError {
         source: ReadError,
     },
     /// Rows cannot be told apart.
-    #[error(
-        "table {0} has no primary key, so no row of it can be kept; give it one, or set message.key.columns \
-         in the connector"
-    )]
+    #[error("table {0} has no primary key, so no row of it can be kept; {NO_KEY_REMEDY}")]
     NoKey(SourceTable),
     /// Rows that were kept cannot be found any more.
     #[error(

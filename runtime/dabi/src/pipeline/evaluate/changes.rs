@@ -14,7 +14,7 @@ use arrow::array::UInt32Array;
 use dabi_core::change::{ChangeBatch, Op};
 use dabi_core::dead_letter::Stage;
 use dabi_core::engine::{EvaluatedBatch, star_rows};
-use dabi_core::star::{change_keys, has_changes_without_lsn};
+use dabi_core::star::{change_keys, has_changes_known_by_place};
 use dabi_core::version::Version;
 
 use super::{
@@ -74,15 +74,16 @@ impl LiveTransform {
 
     /// Says once that changes are known by where they stand, if some are.
     pub(super) fn warn_of_places(&mut self, batches: &[ChangeBatch]) {
-        if self.warned_of_places || !batches.iter().any(has_changes_without_lsn) {
+        if self.warned_of_places || !batches.iter().any(has_changes_known_by_place) {
             return;
         }
         self.warned_of_places = true;
         let spec = self.spec();
         tracing::warn!(
             transform = spec.name,
-            "events of {} carry no LSN, so what is sent again stands twice in an append target; where they are \
-             flattened, set the connector's add.fields to op,source.ts_ms,lsn",
+            "changes of {} have no LSN or no key and are known by where they stand, so what is sent again stands \
+             twice in an append target; give the table a primary key, and where events are flattened, set the \
+             connector's add.fields to op,source.ts_ms,lsn",
             spec.source
         );
     }

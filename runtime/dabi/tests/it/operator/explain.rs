@@ -70,6 +70,8 @@ fn a_row_is_traced_to_its_events() {
     let last = history.last().unwrap();
     assert_eq!((last["row"].is_null(), &last["event"]["op"]), (true, &json!("d")), "{answer:#}");
 
+    explain_changes(&captured);
+
     // For people, and what is wrong with a question.
     let (code, output, _) = captured.ask(&["explain", "f_lines", &key]);
     assert!(code == 0 && output.contains("in ClickHouse: version") && output.contains(customer), "{output}");
@@ -77,4 +79,30 @@ fn a_row_is_traced_to_its_events() {
         let (code, _, log) = captured.ask(&["explain", "f_lines", key]);
         assert!(code == 1 && log.contains(words), "{log}");
     }
+}
+
+/// Every change of a row, and one of them.
+fn explain_changes(captured: &Captured) {
+    let id = captured.query(
+        "SELECT id FROM {db}.order_changes GROUP BY id HAVING count() > 2 AND countIf(op = 'd') = 1 ORDER BY id LIMIT 1",
+    );
+    let stored = captured.query(&format!("SELECT count() FROM {{db}}.order_changes WHERE id = {id}"));
+    let (code, answer) = captured.ask_json(&["explain", "order_changes", &id]);
+    let changes = answer["changes"].as_array().expect("a list of changes");
+    assert_eq!((code, changes.len().to_string()), (0, stored), "{answer:#}");
+    for change in changes {
+        let (row, star) = (&change["row"], &change["star"]);
+        assert_eq!((row, row["id"].to_string()), (&star["row"], id.clone()), "{change:#}");
+        assert_eq!((&row["change_key"], &row["op"]), (&change["change_key"], &change["events"][0]["op"]));
+        assert!(star["epoch"].is_u64() && change["events"][0]["offset"].is_u64(), "{change:#}");
+    }
+    let last = changes.last().unwrap();
+    assert_eq!(last["row"]["op"], json!("d"), "{answer:#}");
+
+    let key = format!("{id},{}", last["change_key"]);
+    let (code, one) = captured.ask_json(&["explain", "order_changes", &key]);
+    assert_eq!((code, &one["changes"]), (0, &json!([last])), "{one:#}");
+    let (code, output, _) = captured.ask(&["explain", "order_changes", &key]);
+    assert!(code == 0 && output.contains(&format!("change {}", last["change_key"])), "{output}");
+    assert!(output.contains("d of shop.orders at") && output.contains("in ClickHouse: version"), "{output}");
 }

@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod explain;
+mod keyless;
 mod preflight;
 mod verify;
 
@@ -21,8 +22,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The capture that the embedded broker holds whole, and the name of its database.
 const CAPTURE: &str = "plain";
 /// Lookups in chains and a table that several lines share, a table of its own key,
-/// and every type there is.
-const PACKAGES: [&str; 3] = ["star", "customers", "type_zoo_full"];
+/// every type there is, and changes that are kept.
+const PACKAGES: [&str; 4] = ["star", "customers", "type_zoo_full", "order_changes"];
 
 /// A capture on a broker, and its star.
 struct Captured {

@@ -6,8 +6,14 @@ use serde_json::{Value, json};
 use super::Captured;
 
 /// Every target, and the fewest rows that say anything.
-const TARGETS: [(&str, u64); 4] =
-    [("f_lines", 1000), ("dim_cities", 10), ("dim_customers", 100), ("zoo", 20)];
+const TARGETS: [(&str, u64); 6] = [
+    ("f_lines", 1000),
+    ("dim_cities", 10),
+    ("dim_customers", 100),
+    ("zoo", 20),
+    ("order_changes", 1000),
+    ("order_sightings", 1000),
+];
 
 fn target<'a>(answer: &'a Value, name: &str) -> &'a Value {
     let targets = answer["targets"].as_array().expect("a list of targets");
@@ -32,7 +38,7 @@ fn a_star_is_equal_until_it_is_tampered_with() {
     // Rows that no star can hold are told.
     assert!(target(&answer, "zoo")["dead_letters"].as_u64().is_some_and(|letters| letters > 0), "{answer:#}");
 
-    // One row is changed, one is gone, and one is too much.
+    // One row is changed, one is gone, and one is too much; of the changes one is gone.
     let line = captured.query("SELECT order_id, line_no FROM {db}.f_lines ORDER BY ALL LIMIT 1");
     let (order, number) = line.split_once('\t').expect("two columns");
     captured.query(&format!(
@@ -45,6 +51,10 @@ fn a_star_is_equal_until_it_is_tampered_with() {
         "INSERT INTO {db}.dim_customers__g1 SELECT * REPLACE (id + 1000000 AS id) FROM {db}.dim_customers__g1 FINAL \
          LIMIT 1",
     );
+    let change =
+        captured.query("SELECT id, change_key FROM {db}.order_changes WHERE op = 'd' ORDER BY ALL LIMIT 1");
+    let (id, change_key) = change.split_once('\t').expect("two columns");
+    captured.query(&format!("DELETE FROM {{db}}.order_changes__g1 WHERE change_key = {change_key}"));
 
     let (code, answer) = captured.ask_json(&["verify"]);
     assert_eq!((code, &answer["verdict"]), (1, &json!("different")), "{answer:#}");
@@ -66,7 +76,14 @@ fn a_star_is_equal_until_it_is_tampered_with() {
     );
     let extra = difference("dim_customers");
     assert_eq!((extra["found"].is_null(), extra["expected"].is_null()), (false, true));
-    assert_eq!(target(&answer, "zoo")["differing"], 0);
+    let unkept = difference("order_changes");
+    assert_eq!(
+        (&unkept["key"], unkept["found"].is_null(), &unkept["expected"]["op"]),
+        (&json!(format!("{id},{change_key}")), true, &json!("d"))
+    );
+    for name in ["zoo", "order_sightings"] {
+        assert_eq!(target(&answer, name)["differing"], 0);
+    }
 
     // People see both rows.
     let (code, output, _) = captured.ask(&["verify", "--target", "dim_cities"]);

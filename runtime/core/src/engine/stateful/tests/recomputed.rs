@@ -79,7 +79,7 @@ fn tables(spec: &Spec, events: &[Vec<ChangeBatch>]) -> Tables {
         let mut fold = Fold::new(table.clone());
         events.iter().for_each(|batch| fold.apply(batch).expect("in order"));
         if table == spec.source && keeps_versions(spec) {
-            tables.history = TableHistory::of(&table, events);
+            tables.history = TableHistory::of(&table, events, &[]);
         }
         tables.rows.insert(table, TableRows::of(&fold));
     }
