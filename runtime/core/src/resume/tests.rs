@@ -51,8 +51,10 @@ fn a_takeover_says_what_was_said_last_and_claims_nothing_else() {
 #[test]
 fn transforms_without_row_state_go_on_or_are_brought_up_from_the_lake() {
     type Places = [(i32, i64)];
+    type Case<'a> =
+        (&'a str, Option<&'a Places>, &'a Places, &'a [(&'a str, &'a str)], &'a Places, &'a [usize]);
     let nothing: &Places = &[];
-    let cases: [(&str, Option<&Places>, &Places, &[(&str, &str)], &Places, &[usize]); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("a first start", None, nothing, &[("orders", "a")], nothing, &[0]),
         ("a new warehouse", None, &[(0, 5), (1, 6)], &[("orders", "a")], &[(0, 5), (1, 6)], &[0]),
         ("as it was", Some(&[(0, 9)]), &[(0, 5)], &[("orders", "a")], &[(0, 9)], &[]),

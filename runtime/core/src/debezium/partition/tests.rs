@@ -48,7 +48,8 @@ fn bounds(part: &Decoded) -> (i64, i64) {
 #[test]
 fn records_are_cut_where_a_sink_begins() {
     let all = &[5, 6, 7, 8, 9];
-    let cases: [(&[Option<i64>], &[i64], &[(i64, i64)]); 8] = [
+    type Case<'a> = (&'a [Option<i64>], &'a [i64], &'a [(i64, i64)]);
+    let cases: [Case<'_>; 8] = [
         (&[], all, &[(5, 10)]),
         (&[None, None], all, &[(5, 10)]),
         (&[Some(5), Some(5)], all, &[(5, 10)]),
