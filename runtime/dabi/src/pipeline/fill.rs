@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dabi_core::change::ChangeBatch;
+use dabi_core::dead_letter::DeadLetter;
 use dabi_core::position::Position;
 use dabi_core::star::TargetTable;
 use tokio::sync::mpsc;
@@ -48,6 +49,8 @@ pub(super) struct Filler {
     pub(super) status: Status,
     pub(super) metrics: Metrics,
     pub(super) changes: mpsc::Sender<Change>,
+    /// To the lake's lane.
+    pub(super) letters: mpsc::Sender<Vec<DeadLetter>>,
     pub(super) page_rows: usize,
     pub(super) abort: CancellationToken,
 }
@@ -133,6 +136,7 @@ impl Filler {
             .await;
             let star = star?.filling(number, page_number);
             star_lane::store(self.warehouse.as_ref(), &star, &self.metrics, &self.abort).await?;
+            star_lane::hand_letters_on(&star, &self.letters).await;
             reach(Failpoint::FilledPage);
             page_number += 1;
         }

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 
+use dabi_core::dead_letter::DeadLetter;
 use dabi_core::engine::stateful::{
     Engine, InvalidPlan, Opened as Plan, Outbox, Settings as EngineSettings, StatefulTransform,
 };
@@ -18,6 +19,7 @@ use dabi_core::resume;
 use dabi_core::star::TargetTable;
 use dabi_core::table::SourceTable;
 use dabi_core::version::{Term, Version};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluator::{Evaluator, StarEpoch};
@@ -40,6 +42,8 @@ pub(super) struct BringUp<'a> {
     pub(super) lake: &'a Lake,
     pub(super) lake_position: &'a Position,
     pub(super) warehouse: &'a dyn StarWarehouse,
+    /// To the lake's lane.
+    pub(super) letters: &'a mpsc::Sender<Vec<DeadLetter>>,
     pub(super) metrics: &'a Metrics,
     pub(super) stop: &'a CancellationToken,
     pub(super) abort: &'a CancellationToken,
@@ -146,7 +150,18 @@ impl BringUp<'_> {
         Identity { pipeline: self.settings.pipeline.clone(), lake: self.settings.lake.url.clone() }
     }
 
-    /// Sends again what may not have arrived.
+    /// Stores what a page of the lake has become.
+    ///
+    /// # Errors
+    /// If the warehouse refuses for good.
+    pub(super) async fn store(&self, star: &StarEpoch) -> Result<(), PipelineError> {
+        star_lane::store(self.warehouse, star, self.metrics, self.abort).await?;
+        star_lane::hand_letters_on(star, self.letters).await;
+        Ok(())
+    }
+
+    /// Sends again what may not have arrived. Its letters are in the lake, or a
+    /// crash has kept them from it.
     async fn go_on(&self, mut evaluator: Evaluator) -> Result<Evaluator, PipelineError> {
         let stateful = evaluator.stateful.as_ref().expect("it was just given");
         let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
@@ -250,7 +265,7 @@ impl BringUp<'_> {
         })
         .await;
         let star = star?;
-        star_lane::store(self.warehouse, &star, self.metrics, self.abort).await?;
+        self.store(&star).await?;
         if let Some(stored) = &star.stored {
             stored.up_to(star.number);
         }

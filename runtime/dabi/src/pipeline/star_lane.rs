@@ -125,11 +125,7 @@ pub(super) async fn publish(
             recorded_ms = millis(stored.elapsed()),
             "epoch is visible"
         );
-        if !epoch.dead_letters.is_empty() {
-            let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
-            // The lake's lane is gone only if it has failed, which says why.
-            let _ = letters.send(epoch.dead_letters.iter().map(|row| row.for_lake(now)).collect()).await;
-        }
+        hand_letters_on(&epoch, &letters).await;
         if let Some(stored) = &epoch.stored {
             stored.up_to(epoch.number);
         }
@@ -173,6 +169,16 @@ pub(super) async fn store(
     }
     count(epoch, metrics);
     Ok(())
+}
+
+/// Gives the letters of an epoch that is stored to the lake's lane.
+pub(super) async fn hand_letters_on(epoch: &StarEpoch, letters: &mpsc::Sender<Vec<DeadLetter>>) {
+    if epoch.dead_letters.is_empty() {
+        return;
+    }
+    let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+    // The lane is gone only if it has failed, which says why.
+    let _ = letters.send(epoch.dead_letters.iter().map(|row| row.for_lake(now)).collect()).await;
 }
 
 fn count(epoch: &StarEpoch, metrics: &Metrics) {

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dabi_core::position::Position;
 use dabi_core::resume::{self, BringUp, Running};
 use dabi_core::table::SourceTable;
 use tokio::sync::{Semaphore, mpsc};
@@ -30,7 +29,6 @@ use super::transforms::Loaded;
 use super::{Pipeline, PipelineError, now_ms};
 use crate::compute::on_thread;
 use crate::failpoint::{Failpoint, reach};
-use crate::lake::Lake;
 use crate::warehouse::EpochRecord;
 
 /// Epochs whose dead letters may wait for the lake's lane.
@@ -75,20 +73,33 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     warehouse.record_epoch(&takeover, abort).await?;
     reach(Failpoint::StarTakenOver);
 
+    let (lake_epochs, to_lake) = mpsc::unbounded_channel();
+    let (letters, lake_letters) = mpsc::channel(LETTER_EPOCHS_MAX);
+    let lake_lane = LakeLane {
+        encoder,
+        committer,
+        start: lake_position.clone(),
+        status: status.clone(),
+        metrics: metrics.clone(),
+    };
+    let mut tasks = JoinSet::new();
+    // From here on, because what is brought up has letters, too.
+    tasks.spawn(lake_lane.run(to_lake, lake_letters));
+
     let mut evaluator = Evaluator::new(settings.pipeline.clone(), term, transforms, status.clone());
-    bring_up(&mut evaluator, record.as_ref(), &lake, &lake_position, warehouse.as_ref(), pipeline, abort)
-        .await?;
-    let rebuild = rebuild::BringUp {
+    let with = rebuild::BringUp {
         settings,
         neighbours,
         lake: &lake,
         lake_position: &lake_position,
         warehouse: warehouse.as_ref(),
+        letters: &letters,
         metrics: &metrics,
         stop: &pipeline.stop,
         abort,
     };
-    let mut evaluator = rebuild.bring_up(evaluator, stateful, record.as_ref()).await?;
+    bring_up(&mut evaluator, record.as_ref(), &with).await?;
+    let mut evaluator = with.bring_up(evaluator, stateful, record.as_ref()).await?;
     warehouse.record_epoch(&evaluator.brought_up(), abort).await?;
     reach(Failpoint::BroughtUp);
     let star_position = evaluator.starts();
@@ -101,8 +112,6 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
 
     let (star, star_epochs) = mpsc::channel(1);
     let (rows, star_rows) = mpsc::channel(1);
-    let (lake_epochs, to_lake) = mpsc::unbounded_channel();
-    let (letters, lake_letters) = mpsc::channel(LETTER_EPOCHS_MAX);
     let ingest = Ingest {
         source,
         lanes: Lanes {
@@ -113,23 +122,15 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         limits: settings.limits.clone(),
         metrics: metrics.clone(),
         status: status.clone(),
-        sink_starts: vec![lake_position.clone(), star_position],
+        sink_starts: vec![lake_position, star_position],
         position: from,
         finish: pipeline.finish.clone(),
         stop: pipeline.stop.clone(),
         mirrored: Instant::now(),
     };
-    let lake_lane = LakeLane {
-        encoder,
-        committer,
-        start: lake_position,
-        status: status.clone(),
-        metrics: metrics.clone(),
-    };
     let (changes, to_star) = mpsc::channel(1);
     let retrier = Retrier { lake: lake.clone(), warehouse: Arc::clone(&warehouse), changes: changes.clone() };
     pipeline.retrier.send_replace(Some(retrier));
-    let mut tasks = JoinSet::new();
     if let Some(SavedTransforms { watcher, runtime }) = saves {
         let filler = Filler {
             pipeline: settings.pipeline.clone(),
@@ -138,6 +139,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
             status: status.clone(),
             metrics: metrics.clone(),
             changes: changes.clone(),
+            letters: letters.clone(),
             page_rows: settings.limits.epoch_rows_max,
             abort: abort.clone(),
         };
@@ -158,7 +160,6 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         });
     }
     tasks.spawn(on_thread("ingest", async move { Ok(ingest.run().await?) }));
-    tasks.spawn(lake_lane.run(to_lake, lake_letters));
     tasks.spawn(star_lane::evaluate(evaluator, star_epochs, to_star, rows, pipeline.stop.clone()));
     let publish =
         star_lane::publish(Arc::clone(&warehouse), star_rows, letters, status, metrics, abort.clone());
@@ -171,11 +172,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
 async fn bring_up(
     evaluator: &mut Evaluator,
     record: Option<&EpochRecord>,
-    lake: &Lake,
-    lake_position: &Position,
-    warehouse: &dyn StarWarehouse,
-    pipeline: &Pipeline,
-    abort: &CancellationToken,
+    with: &rebuild::BringUp<'_>,
 ) -> Result<(), PipelineError> {
     let hashes: Vec<String> = evaluator.transforms.iter().map(|t| t.module().hash().to_string()).collect();
     let running = evaluator.transforms.iter().zip(&hashes).map(|(transform, module)| {
@@ -183,7 +180,7 @@ async fn bring_up(
         Running { name: &spec.name, module, source: &spec.source }
     });
     let running: Vec<Running<'_>> = running.collect();
-    let start = resume::stateless(record, lake_position, &running);
+    let start = resume::stateless(record, with.lake_position, &running);
     // Beside one that is behind, another of the same table may be up to date.
     let mut up_to_date = Vec::new();
     for (mut transform, bring_up) in
@@ -201,10 +198,10 @@ async fn bring_up(
         evaluator.transforms.iter().map(|t| t.spec().source.clone()).collect();
     for source in behind {
         tracing::info!(source = %source, "new or changed transform: bringing its tables up from the lake");
-        let mut pages = Pages::of(lake, &source, pipeline.settings.limits.epoch_rows_max).await?;
+        let mut pages = Pages::of(with.lake, &source, with.settings.limits.epoch_rows_max).await?;
         while let Some(page) = pages.next().await? {
             let star = evaluator.replay(&page)?;
-            star_lane::store(warehouse, &star, &pipeline.metrics, abort).await?;
+            with.store(&star).await?;
             reach(Failpoint::ReplayedPage);
         }
     }

@@ -7,7 +7,7 @@ use super::LIMIT;
 use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
 use crate::support::load::TOPIC;
-use crate::support::order_events::{GOOD, OrderEvents, TOO_EARLY};
+use crate::support::shop_events::{GOOD, ShopEvents, TOO_EARLY};
 use crate::support::{free_port, guests, wait_until};
 
 /// The open letters, by key.
@@ -37,9 +37,9 @@ fn a_letter_is_open_until_its_row_is_repaired_or_gone() {
     std::fs::write(dabi.home().join("transforms/orders.wasm"), guests::wasm("orders")).unwrap();
     let broker = dabi.start(&["broker", "--listen", &brokers]);
     wait_until("the broker listens", LIMIT, || broker.output().contains("Kafka on"));
-    let mut orders = OrderEvents::new(&brokers);
+    let mut shop = ShopEvents::new(&brokers);
     for (id, placed_at) in [(1, GOOD), (2, TOO_EARLY), (3, TOO_EARLY), (4, TOO_EARLY)] {
-        orders.send("c", id, placed_at);
+        shop.order("c", id, placed_at);
     }
     // Nobody runs who could try again.
     let (code, _, log) = dabi.ask(&["dead-letters", "retry", "--all"], LIMIT);
@@ -75,9 +75,9 @@ fn a_letter_is_open_until_its_row_is_repaired_or_gone() {
     assert_eq!(keys(&open(&dabi)), ["2", "3", "4"]);
 
     // One is repaired, one is deleted, and one goes wrong once more.
-    orders.send("u", 2, GOOD);
-    orders.send("d", 3, GOOD);
-    orders.send("u", 4, "1400-01-01T00:00:00Z");
+    shop.order("u", 2, GOOD);
+    shop.order("d", 3, GOOD);
+    shop.order("u", 4, "1400-01-01T00:00:00Z");
     wait_until("one is left", LIMIT, || keys(&open(&dabi)) == ["4"]);
     assert_eq!((rows("f_orders"), rows("_dead_letters")), ("2".to_owned(), "1".to_owned()));
     assert_eq!(open(&dabi)[0]["offset"], 6, "it is that of the last event");
@@ -89,7 +89,7 @@ fn a_letter_is_open_until_its_row_is_repaired_or_gone() {
     let letters = dabi.home().join("lake/_dabi/dead_letters");
     assert!(letters.read_dir().is_ok_and(|days| days.count() > 0), "they are in the lake, too");
     let mut running = dabi.start(&["run"]);
-    orders.send("u", 4, GOOD);
+    shop.order("u", 4, GOOD);
     wait_until("none is left", LIMIT, || open(&dabi).is_empty());
     assert_eq!(rows("f_orders"), "3");
     assert!(running.terminate(LIMIT).success(), "{}", running.log());

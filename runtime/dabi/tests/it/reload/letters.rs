@@ -1,10 +1,13 @@
 //! Dead letters of a module that is replaced: what it could not use may be of use
 //! to the one after it, and is tried again without being asked for.
 
-use super::{LIMIT, World};
-use crate::support::order_events::{GOOD, OrderEvents};
+use dabi::lake::{Lake, LakeSettings};
+
+use super::{LIMIT, World, put};
+use crate::support::lake::manifests;
 use crate::support::project::SourceProject;
-use crate::support::wait_until;
+use crate::support::shop_events::{GOOD, ShopEvents, TOO_EARLY};
+use crate::support::{block_on, guests, wait_until};
 
 /// Before the epoch, where the edited transform gives up.
 const OLD: &str = "1969-07-20T20:17:40Z";
@@ -28,13 +31,13 @@ fn a_saved_module_is_given_the_rows_that_the_one_before_could_not_use() {
     let placed = "order.placed_at.date().key()";
     project.edit(placed, &format!("{{ assert!(order.placed_at.micros() > 0); {placed} }}"));
     let mut dabi = world.run();
-    let mut orders = OrderEvents::new(world.broker.address());
+    let mut shop = ShopEvents::new(world.broker.address());
     for (id, placed_at) in [(1, GOOD), (2, OLD), (3, OLD), (4, OLD)] {
-        orders.send("c", id, placed_at);
+        shop.order("c", id, placed_at);
     }
     wait_until("three letters are open", LIMIT, || letters(&world) == ["2", "3", "4"]);
     // Repaired in the source, and so not to be tried.
-    orders.send("u", 4, GOOD);
+    shop.order("u", 4, GOOD);
     wait_until("two letters are open", LIMIT, || letters(&world) == ["2", "3"]);
     assert_eq!(ask(&world, "SELECT count() FROM dabi.f_orders"), "2");
 
@@ -57,9 +60,9 @@ fn of_kept_changes_each_has_its_own_letter_until_a_saved_module_takes_it() {
     let project = SourceProject::copy_of("order_changes", &world.transform("order_changes"));
     project.edit("op: change.op,", r#"op: { assert_ne!(change.op, "d"); change.op },"#);
     let mut dabi = world.run();
-    let mut orders = OrderEvents::new(world.broker.address());
+    let mut shop = ShopEvents::new(world.broker.address());
     for (op, id) in [("c", 1), ("u", 1), ("d", 1), ("c", 1), ("c", 2), ("d", 2), ("d", 1)] {
-        orders.send(op, id, GOOD);
+        shop.order(op, id, GOOD);
     }
     let kept = || {
         let changes = "SELECT id, op, count() FROM dabi.order_changes GROUP BY ALL ORDER BY ALL FORMAT CSV";
@@ -82,11 +85,49 @@ fn of_kept_changes_each_has_its_own_letter_until_a_saved_module_takes_it() {
     // Without an LSN an event that is sent again cannot be known; that is said once.
     let warnings = |log: &str| log.matches("carry no LSN").count();
     assert_eq!(warnings(&dabi.log()), 0, "{}", dabi.log());
-    orders.leave_lsn_out();
+    shop.leave_lsn_out();
     for id in [3, 4] {
-        orders.send("c", id, GOOD);
+        shop.order("c", id, GOOD);
         wait_until("its change is kept", LIMIT, || kept().contains(&format!("{id},c,1")));
     }
     assert_eq!(warnings(&dabi.log()), 1, "{}", dabi.log());
+    assert!(dabi.terminate(LIMIT).success(), "{}", dabi.log());
+}
+
+/// What is brought up from the lake has letters as any event has: those of a start,
+/// with and without row state, and those of a transform that comes later.
+#[test]
+fn letters_of_older_events_are_in_the_lake_too() {
+    let world = World::new();
+    let mut shop = ShopEvents::new(world.broker.address());
+    for (id, placed_at) in [(1, GOOD), (2, TOO_EARLY), (3, TOO_EARLY)] {
+        shop.order("c", id, placed_at);
+    }
+    shop.parcel(1, "1");
+    shop.parcel(2, r#""no number""#);
+    let caught_up = || {
+        let (code, _, log) = world.dabi.ask(&["run", "--until-caught-up"], LIMIT);
+        assert_eq!(code, 0, "{log}");
+    };
+    let in_lake = || {
+        let url = world.dabi.home().join("lake").display().to_string();
+        let lake = Lake::open(&LakeSettings::at(&url)).unwrap();
+        let manifests = block_on(manifests(&lake));
+        manifests.iter().flat_map(|manifest| &manifest.dead_letters).map(|file| file.rows).sum::<u64>()
+    };
+    caught_up();
+    assert_eq!(in_lake(), 0, "no transform, no letter");
+
+    for name in ["orders", "parcels"] {
+        put(&world.transform(&format!("{name}.wasm")), &guests::wasm(name));
+    }
+    caught_up();
+    assert_eq!((letters(&world), in_lake()), (vec!["2".into(), "2".into(), "3".into()], 3));
+
+    std::fs::remove_file(world.transform("orders.wasm")).unwrap();
+    let mut dabi = world.run();
+    put(&world.transform("orders.wasm"), &guests::wasm("orders"));
+    wait_until("both orders are refused once more", LIMIT, || in_lake() == 5);
+    assert!(dabi.log().contains("filled f_orders with 3 older events"), "{}", dabi.log());
     assert!(dabi.terminate(LIMIT).success(), "{}", dabi.log());
 }

@@ -19,13 +19,13 @@ pub(crate) mod kafka;
 pub(crate) mod lake;
 pub(crate) mod load;
 pub(crate) mod minio;
-pub(crate) mod order_events;
 pub(crate) mod orders;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod sample;
+pub(crate) mod shop_events;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;

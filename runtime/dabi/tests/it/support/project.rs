@@ -15,10 +15,10 @@ impl SourceProject {
     pub(crate) fn copy_of(name: &str, dir: &Path) -> Self {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
         std::fs::create_dir_all(dir.join("src")).unwrap();
-        // Under another name, because it is built beside the original.
+        // The module has another file name, because it is built beside the original.
         let manifest = format!(
-            "[package]\nname = \"saved_{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
-             [lib]\ncrate-type = [\"cdylib\"]\n\
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+             [lib]\nname = \"saved_{name}\"\ncrate-type = [\"cdylib\"]\n\
              [dependencies]\ndabi-sdk = {{ path = {:?} }}\n\
              [workspace]\n",
             workspace.join("guest-sdk/rust")
