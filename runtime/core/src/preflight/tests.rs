@@ -144,6 +144,7 @@ fn the_first_events_are_held_against_what_is_asked() {
     check(&asks_text, update(&[], text(), None, plain), Some(Refused), "give it a primary key");
     let mut keeps = spec(vec![]);
     keeps.targets[0].kind = TargetKind::Append;
+    keeps.targets[0].options = [("ops".to_owned(), "c, u".to_owned())].into();
     let of_changes = update(&[], text(), None, plain);
     check(&keeps, of_changes, Some(Warning), "no key: one that is sent again stands twice");
     // The key is more than what the target passes on.

@@ -63,7 +63,7 @@ fn changes_are_kept_and_rows_refused_with_the_remedy() {
     assert_eq!((code, &answer["verdict"]), (0, &json!("equal")), "{output}\n{log}");
 
     // Current rows, and rows that look one up.
-    for (name, words) in [("orders", "transform f_orders"), ("star", "no row of it can be kept")] {
+    for (name, words) in [("orders", "transform orders"), ("star", "no row of it can be kept")] {
         let (code, _, log) = pipeline(name).ask(&["run", "--until-caught-up"], LIMIT);
         assert_eq!(code, 1, "{name}: {log}");
         for words in [words, "shop.orders has no primary key", "REPLICA IDENTITY FULL", "append targets"] {
