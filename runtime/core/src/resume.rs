@@ -125,6 +125,7 @@ pub fn stateless(
     let position = match (transforms.contains(&BringUp::Replay), lacks_partitions) {
         (false, _) => position.clone(),
         (true, true) => lake.clone(),
+        // What the star has and the lake has not, nobody replays: it is read again.
         (true, false) => lake.meet(position),
     };
     StatelessStart { position, transforms }
