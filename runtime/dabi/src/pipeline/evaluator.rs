@@ -355,6 +355,10 @@ impl Evaluator {
     /// Everything is brought up: the star is where all its transforms are. As an
     /// epoch of its own, since nothing else might come for long.
     pub(super) fn brought_up(&mut self) -> EpochRecord {
+        if let Some(stateful) = &self.stateful {
+            // What waits in the state store waits whether an event comes or not.
+            self.status.work(stateful.engine.progress());
+        }
         self.position = self.starts();
         self.last = self.last.max(Epoch(1));
         self.record(self.last)
