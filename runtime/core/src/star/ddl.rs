@@ -161,13 +161,18 @@ impl TargetTable {
         format!("{}.{}", quote(database), quote(&self.physical_name()))
     }
 
-    /// The order that was asked for, or that of the key; what identifies a row
-    /// is always in it.
-    fn sorting_key(&self) -> String {
+    /// The columns that rows are sorted by: those that were asked for, or the
+    /// key's; what identifies a row is always among them.
+    #[must_use]
+    pub fn sorted_by(&self) -> Vec<&str> {
         let asked = self.options.get("order").map(String::as_str).unwrap_or_default();
         let asked: Vec<&str> = asked.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         let rest = self.key.iter().map(String::as_str).filter(|name| !asked.contains(name));
-        let columns: Vec<String> = asked.iter().copied().chain(rest).map(quote).collect();
+        asked.iter().copied().chain(rest).collect()
+    }
+
+    fn sorting_key(&self) -> String {
+        let columns: Vec<String> = self.sorted_by().into_iter().map(quote).collect();
         format!("({})", columns.join(", "))
     }
 }

@@ -119,6 +119,12 @@ impl TargetTable {
         format!("{}__g{}", self.view, self.generation)
     }
 
+    /// The number of its generation.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Names of the columns that readers see, in their order.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())

@@ -125,22 +125,22 @@ pub trait EventSource: Send {
 /// `stop`; one that is repeated changes nothing.
 #[async_trait]
 pub trait StarWarehouse: Send + Sync {
-    /// Creates the table of each target, or adds the columns it lacks, then shows
-    /// them to readers.
+    /// Creates the table of each target, or adds the columns it lacks. Readers see
+    /// nothing of it.
     ///
     /// # Errors
     /// If a table is there that does not fit.
-    async fn ensure_targets(
+    async fn ensure_tables(
         &self,
         tables: &[TargetTable],
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError>;
 
-    /// As [`StarWarehouse::ensure_targets`], but readers see nothing of it.
+    /// Lets readers see tables.
     ///
     /// # Errors
-    /// As there.
-    async fn ensure_tables(
+    /// If one is not there: nothing is ever shown that somebody has dropped.
+    async fn show_tables(
         &self,
         tables: &[TargetTable],
         stop: &CancellationToken,
@@ -216,11 +216,24 @@ pub trait StarWarehouse: Send + Sync {
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError>;
 
-    /// Clears every letter of `transforms` that is older than `version`.
+    /// Raises every open letter of `transforms` again under `version`, for the
+    /// floor that is then raised to it.
     ///
     /// # Errors
     /// If it refuses.
-    async fn clear_older_letters(
+    async fn carry_letters(
+        &self,
+        transforms: &[&str],
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError>;
+
+    /// From now on no letter of `transforms` below `version` counts, whenever it
+    /// comes.
+    ///
+    /// # Errors
+    /// If it refuses.
+    async fn raise_letter_floor(
         &self,
         transforms: &[&str],
         version: Version,

@@ -142,20 +142,20 @@ struct ClickHouse {
 
 #[async_trait]
 impl StarWarehouse for ClickHouse {
-    async fn ensure_targets(
-        &self,
-        tables: &[TargetTable],
-        stop: &CancellationToken,
-    ) -> Result<(), WarehouseError> {
-        self.warehouse.ensure_targets(tables, stop).await
-    }
-
     async fn ensure_tables(
         &self,
         tables: &[TargetTable],
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
         self.warehouse.ensure_tables(tables, stop).await
+    }
+
+    async fn show_tables(
+        &self,
+        tables: &[TargetTable],
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        self.warehouse.show_tables(tables, stop).await
     }
 
     async fn generations(&self, view: &str, stop: &CancellationToken) -> Result<Generations, WarehouseError> {
@@ -218,13 +218,22 @@ impl StarWarehouse for ClickHouse {
         self.warehouse.insert_dead_letters(raised, cleared, version, token, stop).await
     }
 
-    async fn clear_older_letters(
+    async fn carry_letters(
         &self,
         transforms: &[&str],
         version: Version,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        self.warehouse.clear_older_letters(transforms, version, stop).await
+        self.warehouse.carry_letters(transforms, version, stop).await
+    }
+
+    async fn raise_letter_floor(
+        &self,
+        transforms: &[&str],
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        self.warehouse.raise_letter_floor(transforms, version, stop).await
     }
 
     async fn open_letters(

@@ -7,8 +7,19 @@
 //!
 //! Invariant: what readers see is a generation that was filled by one store from
 //! its first epoch on. So no row is left that the store does not know of.
-
-use std::collections::BTreeSet;
+//!
+//! Views and tables carry no term. So that an older owner that wakes up, at
+//! whatever moment, does not show its own generation for good:
+//! - an owner creates its tables first, then looks at the fence, then shows them.
+//!   So whoever still shows something after a newer owner has taken the star over
+//!   had created it before, and the newer one finds it;
+//! - the newer owner, once its own are whole, drops all others, and then looks
+//!   again which are shown. ClickHouse refuses a view of a table that is gone, so
+//!   what was shown in its place before that look is replaced, and after it
+//!   nothing can be.
+//!
+//! (What remains: a CREATE TABLE that the server executes long after its sender has
+//! given up on it, asked again, and been outdone.)
 
 use dabi_core::dead_letter::DeadLetter;
 use dabi_core::engine::stateful::{
@@ -49,6 +60,13 @@ pub(super) struct BringUp<'a> {
     pub(super) abort: &'a CancellationToken,
 }
 
+/// What becomes of the generation that readers see, if it is another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Kept,
+    Dropped,
+}
+
 impl BringUp<'_> {
     /// Gives `evaluator` the transforms of `loaded`, at the lake's position if
     /// they were rebuilt. `record` is the last epoch that the warehouse knows.
@@ -82,7 +100,7 @@ impl BringUp<'_> {
                 self.fence(evaluator.term).await?;
                 let free = generations.highest.map_or(FIRST_GENERATION, |highest| highest + 1);
                 let next = free.max(evaluator.term.0);
-                self.rebuild(evaluator, loaded, next, &generations, &reason).await
+                self.rebuild(evaluator, loaded, next, generations.shown, &reason).await
             }
         }
     }
@@ -142,7 +160,9 @@ impl BringUp<'_> {
     }
 
     fn engine_settings(&self) -> EngineSettings {
-        EngineSettings { calendar: self.settings.calendar, ..EngineSettings::default() }
+        let defaults = EngineSettings::default();
+        let page_rows = defaults.page_rows.min(self.settings.limits.epoch_rows_max);
+        EngineSettings { calendar: self.settings.calendar, page_rows }
     }
 
     /// Whose state it is.
@@ -167,6 +187,7 @@ impl BringUp<'_> {
         let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
         let unsent = stateful.state.unsent().map_err(StatefulError::State)?;
         self.show(&tables, evaluator.term).await?;
+        self.stay_shown(&tables, evaluator.term).await?;
         for unsent in unsent {
             let outbox = Outbox::decode(&unsent.outbox).map_err(StatefulError::Outbox)?;
             let stateful = evaluator.stateful.as_ref().expect("it was just given");
@@ -186,7 +207,7 @@ impl BringUp<'_> {
         mut evaluator: Evaluator,
         loaded: Vec<Loaded>,
         number: u32,
-        generations: &Generations,
+        shown: Option<u32>,
         reason: &str,
     ) -> Result<Evaluator, PipelineError> {
         let stateful = evaluator.stateful.take().expect("it was just given");
@@ -196,7 +217,7 @@ impl BringUp<'_> {
         let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
         let sources: Vec<SourceTable> = stateful.sources_last();
         evaluator.stateful = Some(stateful);
-        if generations.shown.is_none() {
+        if shown.is_none() {
             // Nobody sees anything yet: what comes may be watched.
             self.show(&tables, evaluator.term).await?;
         } else {
@@ -219,31 +240,65 @@ impl BringUp<'_> {
         while evaluator.has_work() {
             evaluator = self.work(evaluator, Vec::new(), Position::default()).await?;
         }
+        // Those of other owners that were never whole, lest one is shown now.
+        self.drop_others(&tables, evaluator.term, Shown::Kept).await?;
         reach(Failpoint::ViewsDue);
         self.show(&tables, evaluator.term).await?;
         reach(Failpoint::ViewsSwitched);
         // The store of the letters before was another one.
         let names: Vec<&str> = loaded.iter().map(|one| one.module.spec().name.as_str()).collect();
         let first = Version::new(evaluator.term, before.next());
-        self.warehouse.clear_older_letters(&names, first, self.stop).await?;
-        let kept: BTreeSet<String> = tables.iter().map(TargetTable::physical_name).collect();
-        for table in generations.tables.iter().filter(|table| !kept.contains(*table)) {
-            self.fence(evaluator.term).await?;
-            reach(Failpoint::DropDue);
-            self.warehouse.drop_generation(table, self.stop).await?;
-        }
+        self.warehouse.raise_letter_floor(&names, first, self.stop).await?;
+        self.stay_shown(&tables, evaluator.term).await?;
         Ok(evaluator)
     }
 
     /// Lets readers see `tables`.
     async fn show(&self, tables: &[TargetTable], term: Term) -> Result<(), PipelineError> {
+        self.warehouse.ensure_tables(tables, self.stop).await?;
         self.fence(term).await?;
-        Ok(self.warehouse.ensure_targets(tables, self.stop).await?)
+        Ok(self.warehouse.show_tables(tables, self.stop).await?)
     }
 
-    /// Views and tables carry no term, so an old owner that wakes up would show
-    /// its own generation again and drop the newer one's: it must look first.
-    /// (The moment between the look and the statement remains.)
+    /// Sees that `tables`, which are shown, are so from now on.
+    async fn stay_shown(&self, tables: &[TargetTable], term: Term) -> Result<(), PipelineError> {
+        self.drop_others(tables, term, Shown::Dropped).await?;
+        for table in tables {
+            let generations = self.warehouse.generations(table.view_name(), self.stop).await?;
+            if generations.shown != Some(table.generation()) {
+                self.fence(term).await?;
+                self.warehouse.show_tables(std::slice::from_ref(table), self.stop).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the other generations of `tables`. One that a newer owner has made is
+    /// listed only once the newer owner is seen at the fence.
+    async fn drop_others(
+        &self,
+        tables: &[TargetTable],
+        term: Term,
+        shown: Shown,
+    ) -> Result<(), PipelineError> {
+        for table in tables {
+            let generations = self.warehouse.generations(table.view_name(), self.stop).await?;
+            let mut kept = vec![table.generation()];
+            kept.extend(generations.shown.filter(|_| shown == Shown::Kept));
+            let others: Vec<&str> = generations.others(&kept).collect();
+            if others.is_empty() {
+                continue;
+            }
+            self.fence(term).await?;
+            for other in others {
+                reach(Failpoint::DropDue);
+                self.warehouse.drop_generation(other, self.stop).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a newer owner taken the star over?
     async fn fence(&self, term: Term) -> Result<(), PipelineError> {
         let last = self.warehouse.last_epoch(&self.settings.pipeline, self.stop).await?;
         match last {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use dabi_core::resume::{self, BringUp, Running};
 use dabi_core::table::SourceTable;
+use dabi_core::version::Version;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -56,10 +57,9 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     for Loaded { entry, module } in &loaded {
         status.transform(entry, |report| report.live(module, now_ms()));
     }
-    for transform in &mut transforms {
-        warehouse.ensure_targets(&transform.tables, &pipeline.stop).await?;
-        let letters = warehouse.open_letters(&transform.spec().name, &pipeline.stop).await?;
-        transform.letters = letters.into_iter().collect();
+    for transform in &transforms {
+        // Refused before anybody is fenced.
+        warehouse.ensure_tables(&transform.tables, &pipeline.stop).await?;
     }
     let author = lake.claim_term(&settings.pipeline, &neighbours.writer()).await?;
     reach(Failpoint::TermClaimed);
@@ -72,6 +72,10 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     let takeover = EpochRecord::takeover(&settings.pipeline, term, record.as_ref());
     warehouse.record_epoch(&takeover, abort).await?;
     reach(Failpoint::StarTakenOver);
+    for transform in &transforms {
+        warehouse.show_tables(&transform.tables, &pipeline.stop).await?;
+    }
+    take_letters_over(&mut transforms, takeover.version(), warehouse.as_ref(), &pipeline.stop).await?;
 
     let (lake_epochs, to_lake) = mpsc::unbounded_channel();
     let (letters, lake_letters) = mpsc::channel(LETTER_EPOCHS_MAX);
@@ -165,6 +169,28 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         star_lane::publish(Arc::clone(&warehouse), star_rows, letters, status, metrics, abort.clone());
     tasks.spawn(publish);
     Ok(Started { tasks, warehouse })
+}
+
+/// What is open now is known from here on, and what an older owner still raises
+/// does not count: its event is evaluated again, since it was not recorded.
+async fn take_letters_over(
+    transforms: &mut [LiveTransform],
+    version: Version,
+    warehouse: &dyn StarWarehouse,
+    stop: &CancellationToken,
+) -> Result<(), PipelineError> {
+    if transforms.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = transforms.iter().map(|transform| transform.spec().name.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    warehouse.carry_letters(&names, version, stop).await?;
+    warehouse.raise_letter_floor(&names, version, stop).await?;
+    for transform in transforms {
+        let letters = warehouse.open_letters(&transform.spec().name, stop).await?;
+        transform.letters = letters.into_iter().collect();
+    }
+    Ok(())
 }
 
 /// Sets where the star stands, and replays the lake for every transform whose

@@ -3,6 +3,10 @@
 //! Owns that a source row has at most one open letter of a transform: a later one
 //! takes its place, and a repaired or deleted row has none. As with the star,
 //! versions decide and not clocks, so that a resend changes nothing.
+//!
+//! Who takes a transform's rows over sets its *floor*: letters of a lower version
+//! do not count, whenever they arrive. Without it a letter that an older owner
+//! sends after all would stay open for ever, since nobody knows of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +30,8 @@ use super::literal;
 const DEAD_LETTERS: &str = "_dead_letters";
 /// What writers name.
 const LETTER_VERSIONS: &str = "_dead_letters__g1";
+/// From which version on the letters of a transform count.
+const FLOORS: &str = "_dead_letter_floors";
 
 /// A row of `_dead_letters`.
 #[derive(Clone, Debug, Serialize)]
@@ -274,9 +280,8 @@ impl Warehouse {
         stop: &CancellationToken,
     ) -> Result<Vec<OpenLetter>, WarehouseError> {
         let sql = format!(
-            "SELECT key, topic, partition, offset, _lsn, _ts_us FROM {}.{LETTER_VERSIONS} FINAL \
-             WHERE transform = {} AND key != ''",
-            quote(&self.database),
+            "SELECT key, topic, partition, offset, _lsn, _ts_us FROM ({}) WHERE transform = {} AND key != ''",
+            open_letters_sql(&self.database),
             literal(transform)
         );
         self.rows(&sql, "list open dead letters", stop).await
@@ -314,27 +319,49 @@ impl Warehouse {
         self.send(&sql, Bytes::from(body), token, "store dead letters", stop).await
     }
 
-    /// Clears every letter of `transforms` that is older than `version`: what is
-    /// still wrong was raised again.
+    /// Raises every open letter of `transforms` again, as it is, under `version`.
+    /// Done again after the floor has been raised to it, it finds nothing.
     ///
     /// # Errors
     /// If ClickHouse refuses, or `stop` comes first.
-    pub async fn clear_older_letters(
+    pub async fn carry_letters(
         &self,
         transforms: &[&str],
         version: Version,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        let names: Vec<String> = transforms.iter().map(|name| literal(name)).collect();
+        let kept = "transform, id, module, source, key, topic, partition, offset, stage, code, message, row, \
+                    recorded_at, _lsn, _ts_us";
         let sql = format!(
-            "INSERT INTO {table} (transform, id, _version, _deleted) SELECT transform, id, {}, 1 FROM {table} FINAL \
-             WHERE transform IN ({}) AND _version < {}",
-            version.0,
-            names.join(", "),
-            version.0,
-            table = format_args!("{}.{LETTER_VERSIONS}", quote(&self.database)),
+            "INSERT INTO {}.{LETTER_VERSIONS} ({kept}, _version, _deleted) SELECT {kept}, {version}, 0 FROM ({}) \
+             WHERE transform IN ({}) AND _version < {version}",
+            quote(&self.database),
+            open_letters_sql(&self.database),
+            literals(transforms),
+            version = version.0,
         );
-        self.execute(&sql, "clear old dead letters", stop).await
+        self.execute(&sql, "carry dead letters over", stop).await
+    }
+
+    /// No letter of `transforms` below `version` counts from now on: what is still
+    /// wrong was, or will be, raised again.
+    ///
+    /// # Errors
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn raise_letter_floor(
+        &self,
+        transforms: &[&str],
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let floors: Vec<String> =
+            transforms.iter().map(|name| format!("({}, {})", literal(name), version.0)).collect();
+        let sql = format!(
+            "INSERT INTO {}.{FLOORS} (transform, version) VALUES {}",
+            quote(&self.database),
+            floors.join(", ")
+        );
+        self.execute(&sql, "set the floor of dead letters", stop).await
     }
 
     /// Creates dabi's own tables.
@@ -364,11 +391,16 @@ impl Warehouse {
             SETTINGS non_replicated_deduplication_window = 1000
             COMMENT 'source rows that a transform could not use: raised, and cleared'"
         );
+        let floors = format!(
+            "CREATE TABLE IF NOT EXISTS {database}.{FLOORS} (transform LowCardinality(String), version UInt64)
+             ENGINE = ReplacingMergeTree(version) ORDER BY transform
+             COMMENT 'dead letters of a lower version do not count'"
+        );
         let open_letters = format!(
             "CREATE OR REPLACE VIEW {database}.{DEAD_LETTERS} AS
              SELECT transform, id, module, source, key, topic, partition, offset, stage, code, message, row, recorded_at
-             FROM {database}.{LETTER_VERSIONS} FINAL WHERE _deleted = 0
-             SETTINGS optimize_move_to_prewhere_if_final = 0"
+             FROM ({})",
+            open_letters_sql(&self.database)
         );
         self.execute(&epochs, "create the table of epochs", stop).await?;
         let extend = format!(
@@ -377,9 +409,27 @@ impl Warehouse {
         );
         self.execute(&extend, "extend the table of epochs", stop).await?;
         self.execute(&dead_letters, "create the table of dead letters", stop).await?;
+        self.execute(&floors, "create the table of dead letters' floors", stop).await?;
         self.check_view_is_free(DEAD_LETTERS, stop).await?;
         self.execute(&open_letters, "create the view of open dead letters", stop).await
     }
+}
+
+/// The letters that are open, with all their columns. FINAL must see what was
+/// cleared before the filter takes it away.
+fn open_letters_sql(database: &str) -> String {
+    let database = quote(database);
+    format!(
+        "SELECT letters.* FROM {database}.{LETTER_VERSIONS} AS letters FINAL LEFT JOIN \
+         (SELECT transform, max(version) AS floor FROM {database}.{FLOORS} GROUP BY transform) AS floors \
+         ON letters.transform = floors.transform \
+         WHERE letters._deleted = 0 AND letters._version >= ifNull(floors.floor, 0) \
+         SETTINGS optimize_move_to_prewhere_if_final = 0"
+    )
+}
+
+fn literals(texts: &[&str]) -> String {
+    texts.iter().map(|text| literal(text)).collect::<Vec<_>>().join(", ")
 }
 
 fn push_line(body: &mut Vec<u8>, row: &impl Serialize) {

@@ -55,7 +55,18 @@ pub struct Generations {
     pub tables: Vec<String>,
 }
 
+/// The generation that a physical table is of.
+fn generation_of(table: &str) -> Option<u32> {
+    table.rsplit_once("__g").and_then(|(_, number)| number.parse().ok())
+}
+
 impl Generations {
+    /// The tables of all generations but `kept`.
+    pub fn others(&self, kept: &[u32]) -> impl Iterator<Item = &str> {
+        let is_other = |table: &&String| !generation_of(table).is_some_and(|number| kept.contains(&number));
+        self.tables.iter().filter(is_other).map(String::as_str)
+    }
+
     /// Takes over those of another target. Targets that were not always together
     /// may show different ones: the highest is the one to go on from.
     pub fn merge(&mut self, other: Self) {
@@ -85,17 +96,16 @@ impl Warehouse {
         Ok(rows.first().map_or(0, |row| row.rows))
     }
 
-    /// Creates the table of each target, or adds the columns it lacks, then its
-    /// view; nothing of it if one of them is refused.
+    /// Creates or switches the view of each target: readers see its table.
+    /// ClickHouse refuses a view of a table that is not there.
     ///
     /// # Errors
-    /// If a table is there that does not fit, with every difference.
-    pub async fn ensure_targets(
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn show_tables(
         &self,
         tables: &[TargetTable],
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        self.ensure_tables(tables, stop).await?;
         for table in tables {
             let view = table.view_name();
             self.execute(&table.create_view_sql(&self.database), &format!("create view {view}"), stop)
@@ -104,10 +114,11 @@ impl Warehouse {
         Ok(())
     }
 
-    /// As [`Warehouse::ensure_targets`], but readers see nothing of it.
+    /// Creates the table of each target, or adds the columns it lacks; nothing of
+    /// it if one of them is refused. Readers see nothing of it.
     ///
     /// # Errors
-    /// As there.
+    /// If a table is there that does not fit, with every difference.
     pub async fn ensure_tables(
         &self,
         tables: &[TargetTable],
@@ -155,7 +166,7 @@ impl Warehouse {
         for NamedRow { name, as_select } in found {
             if name == view {
                 generations.shown = as_select.split(&format!("{view}__g")).nth(1).and_then(leading_number);
-            } else if let Some(number) = name.rsplit_once("__g").and_then(|(_, number)| number.parse().ok()) {
+            } else if let Some(number) = generation_of(&name) {
                 generations.highest = generations.highest.max(Some(number));
                 generations.tables.push(name);
             }
@@ -163,7 +174,7 @@ impl Warehouse {
         Ok(generations)
     }
 
-    /// Drops the table of a generation that no view shows.
+    /// Drops the table of a generation.
     ///
     /// # Errors
     /// If ClickHouse refuses, or `stop` comes first.

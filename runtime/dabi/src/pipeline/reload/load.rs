@@ -91,9 +91,9 @@ impl Run {
         self.attempt(entry, &module).await?;
         let is_same_table = |live: &Module| tables(live.spec(), FIRST_GENERATION) == transform.tables;
         if !live.as_ref().is_some_and(is_same_table) {
-            let ensured =
-                self.reload.filler.warehouse.ensure_targets(&transform.tables, &self.reload.stop).await;
-            ensured.map_err(Refused::of)?;
+            let (warehouse, stop) = (&self.reload.filler.warehouse, &self.reload.stop);
+            warehouse.ensure_tables(&transform.tables, stop).await.map_err(Refused::of)?;
+            warehouse.show_tables(&transform.tables, stop).await.map_err(Refused::of)?;
         }
         self.known.entry(entry.to_owned()).or_default().refused = None;
         Ok(Some(Prepared::Stateless(Box::new(transform))))

@@ -5,6 +5,7 @@ mod epochs;
 mod faults;
 mod history;
 mod star;
+mod takeover;
 mod types;
 
 use std::sync::Arc;
@@ -50,7 +51,9 @@ impl Fixture {
     }
 
     fn ensure(&self, table: &TargetTable) -> Result<(), WarehouseError> {
-        block_on(self.warehouse.ensure_targets(std::slice::from_ref(table), &self.never))
+        let table = std::slice::from_ref(table);
+        block_on(self.warehouse.ensure_tables(table, &self.never))?;
+        block_on(self.warehouse.show_tables(table, &self.never))
     }
 
     #[track_caller]
