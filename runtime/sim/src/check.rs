@@ -1,21 +1,25 @@
 //! What is looked at once everything is at rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
+use dabi::lake::{Lake, LakeError};
+use dabi_core::change::ChangeBatch;
 use dabi_core::fold::Fold;
+use futures::TryStreamExt as _;
+use object_store::ObjectStore;
 
 use crate::database::{Key, Row, Rows};
 use crate::expected::expected;
 use crate::kafka::offset;
 use crate::schema::{Schema, Table};
-use crate::world::World;
+use crate::world::{Shared, World};
 
 /// The star is the transforms over the source tables, and so are its dead
-/// letters and what is held. `_dead_letters` has no fence, so its rows are looked
-/// at only where no old owner woke up (`with_letters`).
-pub(crate) fn star(world: &World, held: &BTreeMap<String, u64>, with_letters: bool) -> Result<(), String> {
+/// letters and what is held.
+pub(crate) fn star(world: &World, held: &BTreeMap<String, u64>) -> Result<(), String> {
     let transforms = world.transforms.iter().cloned().zip(world.modules.iter().copied()).collect::<Vec<_>>();
     let expected = expected(&world.database.tables, &transforms);
     for (view, want) in &expected.views {
@@ -26,11 +30,13 @@ pub(crate) fn star(world: &World, held: &BTreeMap<String, u64>, with_letters: bo
             return Err(format!("view {view} has {more:?}, and lacks {less:?}"));
         }
     }
-    if with_letters && world.warehouse.letters != expected.letters {
-        return Err(format!(
-            "dead letters are {:?}, expected {:?}",
-            world.warehouse.letters, expected.letters
-        ));
+    let letters: BTreeSet<(String, String)> = transforms
+        .iter()
+        .map(|(transform, _)| &transform.spec.name)
+        .flat_map(|name| world.warehouse.letters.open(name).into_iter().map(|open| (name.clone(), open.key)))
+        .collect();
+    if letters != expected.letters {
+        return Err(format!("dead letters are {letters:?}, expected {:?}", expected.letters));
     }
     if *held != expected.held {
         return Err(format!("held are {held:?}, expected {:?}", expected.held));
@@ -39,9 +45,13 @@ pub(crate) fn star(world: &World, held: &BTreeMap<String, u64>, with_letters: bo
 }
 
 /// The lake has every change event exactly once, and folds to the source tables.
-pub(crate) fn lake(world: &World) -> Result<(), String> {
-    for (table, want) in world.schema.tables.iter().zip(&world.database.tables) {
-        let events = world.objects.events(&table.name());
+pub(crate) async fn lake(world: &Shared) -> Result<(), String> {
+    let lake = Lake::in_store(Arc::clone(&world.objects) as Arc<dyn ObjectStore>);
+    let (schema, tables) = world.with(|world| (world.schema.clone(), world.database.tables.clone()));
+    for (table, want) in schema.tables.iter().zip(&tables) {
+        let unreadable = |error: LakeError| format!("the lake cannot be read: {error}");
+        let events = lake.read_table(&table.name()).await.map_err(unreadable)?;
+        let events: Vec<ChangeBatch> = events.try_collect().await.map_err(unreadable)?;
         let mut offsets = BTreeSet::new();
         let mut fold = Fold::new(table.name());
         for batch in &events {
@@ -56,14 +66,14 @@ pub(crate) fn lake(world: &World) -> Result<(), String> {
             }
             fold.apply(batch).map_err(|error| format!("the lake does not fold: {error}"))?;
         }
-        let sent = sent(world, table);
+        let sent = world.with(|world| sent(world, table));
         if offsets != sent {
             return Err(format!(
                 "the lake has of {} the events {offsets:?}, sent were {sent:?}",
                 table.name()
             ));
         }
-        let have = rows(&world.schema, table, &fold);
+        let have = rows(&schema, table, &fold);
         if have != *want {
             return Err(format!("{} folds to {have:?}, and holds {want:?}", table.name()));
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dabi_core::spec::{ColumnSource, InputColumn, MissingPolicy, TargetColumn};
 
 use crate::database::{Key, Row, Rows};
-use crate::transforms::{Module, NULL, Transform, outputs};
+use crate::transforms::{NULL, Transform, Version, outputs};
 
 /// What a reader of a view sees: rows as text.
 pub(crate) type View = BTreeSet<Vec<String>>;
@@ -18,7 +18,7 @@ pub(crate) type View = BTreeSet<Vec<String>>;
 pub(crate) struct Expected {
     /// By target.
     pub(crate) views: BTreeMap<String, View>,
-    /// Open dead letters of transforms with row state: transform and source key.
+    /// Open dead letters: transform and source key.
     pub(crate) letters: BTreeSet<(String, String)>,
     /// Source rows that wait, by transform with row state.
     pub(crate) held: BTreeMap<String, u64>,
@@ -31,7 +31,7 @@ enum Stop {
 }
 
 /// The star of `tables` under `transforms`.
-pub(crate) fn expected(tables: &[Rows], transforms: &[(Transform, Module)]) -> Expected {
+pub(crate) fn expected(tables: &[Rows], transforms: &[(Transform, Version)]) -> Expected {
     let mut expected = Expected::default();
     for (transform, module) in transforms {
         let name = &transform.spec.name;
@@ -57,10 +57,9 @@ pub(crate) fn expected(tables: &[Rows], transforms: &[(Transform, Module)]) -> E
                     }
                 }
                 Err(Stop::Held) => *expected.held.get_mut(name).expect("only lookups hold") += 1,
-                Err(Stop::Refused) if transform.stateful => {
+                Err(Stop::Refused) => {
                     expected.letters.insert((name.clone(), shown(key)));
                 }
-                Err(Stop::Refused) => {}
             }
         }
         for (target, rows) in transform.spec.targets.iter().zip(given) {

@@ -45,6 +45,10 @@ impl Kafka {
         ends
     }
 
+    pub(crate) fn partition(&self, topic: &Topic, number: i32) -> &Partition {
+        &self.topics[topic][usize::try_from(number).expect("not negative")]
+    }
+
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (&Topic, i32, &Partition)> {
         self.topics.iter().flat_map(|(topic, partitions)| {
             (0_i32..).zip(partitions).map(move |(number, p)| (topic, number, p))

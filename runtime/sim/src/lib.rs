@@ -36,18 +36,17 @@
 //! is a number.
 
 mod check;
+mod consumer;
 mod database;
 mod disk;
 mod expected;
 mod kafka;
-mod lake;
-mod lanes;
+mod network;
+mod objects;
 mod process;
 mod run;
 mod schema;
 mod star;
-mod stateless;
-mod tasks;
 mod transforms;
 mod warehouse;
 mod wire;

@@ -2,20 +2,23 @@
 //! stands for all their modules.
 //!
 //! Owns the function by its definition ([`outputs`]), from which the oracle
-//! computes too, and its columnar form for the engines ([`Native`]).
+//! computes too, and its columnar form, which the pipeline runs in the place of a
+//! module ([`Transform::module`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use dabi::transform::{
+    Applied, ApplyFailure, InputBatch, Module, ModuleHash, Program, RowError, Running, Settings, TargetRows,
+};
 use dabi_core::data_type::DataType;
-use dabi_core::engine::stateful::{Applied, AppliedError, AppliedRows, StatefulTransform, Transforms};
 use dabi_core::spec::{
     ColumnSource, InputColumn, Lookup, MissingPolicy, Options, Spec, Target, TargetColumn, TargetKind,
 };
-use dabi_core::star::TargetTable;
 use fastrand::Rng;
 
 use crate::schema::{Schema, Table, source_table};
@@ -31,6 +34,8 @@ pub(crate) struct Transform {
     /// For each lookup the step that has the foreign key, and its place there.
     pub(crate) references: Vec<(usize, usize)>,
     pub(crate) stateful: bool,
+    /// Does it trap where it could say which row it refuses?
+    pub(crate) traps: bool,
 }
 
 /// What a target gets of a source row.
@@ -47,7 +52,7 @@ pub(crate) enum Kind {
 }
 
 /// The number of a module: another one is another function.
-pub(crate) type Module = u32;
+pub(crate) type Version = u32;
 
 /// A row that a target gets: `n`, and what is computed.
 pub(crate) type Computed = (i64, String);
@@ -57,7 +62,7 @@ const POISON: i64 = 7;
 
 /// What a module gives a target for a source row with `v`, whose inputs read
 /// `digest`; `None` if it refuses the row.
-pub(crate) fn outputs(module: Module, kind: Kind, v: Option<i64>, digest: &str) -> Option<Vec<Computed>> {
+pub(crate) fn outputs(module: Version, kind: Kind, v: Option<i64>, digest: &str) -> Option<Vec<Computed>> {
     if v == Some(POISON) {
         return None;
     }
@@ -82,24 +87,12 @@ impl Transform {
         sources.iter().enumerate().map(|(number, source)| draft(schema, number, *source, rng)).collect()
     }
 
-    /// The tables of generation `generation`.
-    pub(crate) fn tables(&self, generation: u32) -> Vec<TargetTable> {
-        self.spec.targets.iter().map(|target| TargetTable::new(&self.spec, target, generation)).collect()
+    /// Its module number `version`.
+    pub(crate) fn module(&self, version: Version) -> Module {
+        let hash = ModuleHash::of(format!("{} {version}", self.spec.name).as_bytes());
+        let program = Native { transform: self.clone(), version };
+        Module::running(Box::new(program), self.spec.clone(), hash, Settings::default())
     }
-
-    /// As the stateful engine takes it.
-    pub(crate) fn declared(&self, module: Module, generation: u32) -> StatefulTransform {
-        StatefulTransform {
-            spec: self.spec.clone(),
-            module: module_hash(module),
-            tables: self.tables(generation),
-        }
-    }
-}
-
-/// What stands for the SHA-256 of a module.
-pub(crate) fn module_hash(module: Module) -> String {
-    format!("m{module}")
 }
 
 fn draft(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transform {
@@ -119,6 +112,7 @@ fn draft(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transf
         steps: vec![source],
         references: Vec::new(),
         stateful: false,
+        traps: rng.bool(),
     };
     if !stateless {
         for _ in 0..rng.usize(0..4) {
@@ -224,50 +218,60 @@ fn target(table: &str, kind: Kind, key: usize) -> Target {
     Target { table: table.into(), kind: TargetKind::Latest, columns, key, as_of: Vec::new(), options }
 }
 
-/// The modules that run, each with its transform.
-pub(crate) struct Native(pub(crate) Vec<(Transform, Module)>);
+/// What stands for a module.
+#[derive(Clone)]
+struct Native {
+    transform: Transform,
+    version: Version,
+}
 
-impl Transforms for Native {
-    fn apply(&self, transform: usize, rows: usize, inputs: &[ArrayRef]) -> Result<Applied, String> {
-        let (transform, module) = &self.0[transform];
-        Ok(apply(transform, *module, rows, inputs))
+impl Program for Native {
+    fn start(&self, _limit: Duration) -> Result<Box<dyn Running>, ApplyFailure> {
+        Ok(Box::new(self.clone()))
     }
 }
 
-/// [`outputs`] of `rows` source rows whose columns are `inputs`.
-pub(crate) fn apply(transform: &Transform, module: Module, rows: usize, inputs: &[ArrayRef]) -> Applied {
-    let v = transform.spec.columns.iter().position(|column| column.name == "v").expect("always asked");
-    let v = inputs[v].as_primitive::<Int64Type>();
-    let v = |row: usize| v.is_valid(row).then(|| v.value(row));
-    let digests: Vec<String> = (0..rows).map(|row| texts(inputs, row).join("|")).collect();
-    let mut applied = Applied::default();
-    for (row, digest) in digests.iter().enumerate() {
-        if outputs(module, Kind::Own, v(row), "").is_none() {
-            let (code, message) = ("poison".into(), digest.clone());
-            applied.errors.push(AppliedError { row: number(row), code, message });
-        }
-    }
-    for (place, (kind, target)) in transform.kinds.iter().zip(&transform.spec.targets).enumerate() {
-        let (mut origin, mut ns, mut computed) = (Vec::new(), Vec::new(), Vec::new());
+impl Running for Native {
+    /// [`outputs`] of every row of `input`.
+    fn apply(&mut self, spec: &Spec, input: &InputBatch, _limit: Duration) -> Result<Applied, ApplyFailure> {
+        let v = spec.columns.iter().position(|column| column.name == "v").expect("always asked");
+        let v = input.columns[v].as_primitive::<Int64Type>();
+        let v = |row: usize| v.is_valid(row).then(|| v.value(row));
+        let digests: Vec<String> = (0..input.rows).map(|row| texts(&input.columns, row).join("|")).collect();
+        let mut applied = Applied::default();
         for (row, digest) in digests.iter().enumerate() {
-            for (n, text) in outputs(module, *kind, v(row), digest).unwrap_or_default() {
-                origin.push(number(row));
-                ns.push(n);
-                computed.push(text);
+            if outputs(self.version, Kind::Own, v(row), "").is_none() {
+                if self.transform.traps {
+                    return Err(ApplyFailure::Trap { cause: digest.clone() });
+                }
+                let (code, message) = ("poison".into(), digest.clone());
+                applied.errors.push(RowError { row: number(row), code, message });
             }
         }
-        let indices = UInt32Array::from(origin.clone());
-        let columns = target.columns.iter().map(|column| -> ArrayRef {
-            match (column.source, column.name.as_str()) {
-                (ColumnSource::Input(input), _) => take(&inputs[input], &indices, None).expect("in range"),
-                (_, "n") => Arc::new(Int64Array::from(ns.clone())),
-                _ => Arc::new(StringArray::from(computed.clone())),
+        for (place, (kind, target)) in self.transform.kinds.iter().zip(&spec.targets).enumerate() {
+            let (mut origin, mut ns, mut computed) = (Vec::new(), Vec::new(), Vec::new());
+            for (row, digest) in digests.iter().enumerate() {
+                for (n, text) in outputs(self.version, *kind, v(row), digest).unwrap_or_default() {
+                    origin.push(number(row));
+                    ns.push(n);
+                    computed.push(text);
+                }
             }
-        });
-        let columns = columns.collect();
-        applied.outputs.push(AppliedRows { target: place, origin, columns });
+            let indices = UInt32Array::from(origin.clone());
+            let columns = target.columns.iter().map(|column| -> ArrayRef {
+                match (column.source, column.name.as_str()) {
+                    (ColumnSource::Input(from), _) => {
+                        take(&input.columns[from], &indices, None).expect("in range")
+                    }
+                    (_, "n") => Arc::new(Int64Array::from(ns.clone())),
+                    _ => Arc::new(StringArray::from(computed.clone())),
+                }
+            });
+            let columns = columns.collect();
+            applied.outputs.push(TargetRows { target: place, origin, columns });
+        }
+        Ok(applied)
     }
-    applied
 }
 
 /// A row as text; `∅` stands for null.

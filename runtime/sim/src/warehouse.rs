@@ -4,8 +4,8 @@
 //! ones the latest), views over generations, `_dabi_epochs`, dead letters. Rows
 //! are kept as text.
 //!
-//! Invariant checked: rows that are sent again are the same, and nothing that
-//! the newest owner writes is outranked by what stands.
+//! Checks that rows which are sent again are the same, and that nothing which the
+//! newest owner writes is outranked by what stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,10 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType, UInt8Type, UInt64Type};
 use dabi_core::fold::Truncate;
 use dabi_core::resume::EpochRecord;
-use dabi_core::spec::Target;
 use dabi_core::star::{DELETED, LSN, TS, TargetTable, VERSION};
 use dabi_core::version::{Term, Version};
+
+use dabi::warehouse::{Generations, OpenLetter};
 
 use crate::expected::View;
 use crate::transforms::texts;
@@ -43,54 +44,48 @@ struct Table {
 pub(crate) struct Warehouse {
     /// By physical name.
     tables: BTreeMap<String, Table>,
-    /// The generation that each view shows.
-    views: BTreeMap<String, u32>,
+    /// The physical table that each view shows.
+    views: BTreeMap<String, String>,
+    /// Inserts that are done.
+    tokens: BTreeSet<String>,
     pub(crate) epochs: Vec<EpochRecord>,
-    /// Open dead letters with a source key: transform and key.
-    pub(crate) letters: BTreeSet<(String, String)>,
-    /// What must never happen, and has.
-    pub(crate) broken: Option<String>,
+    pub(crate) letters: Letters,
 }
 
 /// There is no such table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no table {0}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownTable(pub(crate) String);
 
-/// The generations of some targets.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Generations {
-    pub(crate) shown: Option<u32>,
-    pub(crate) highest: Option<u32>,
-    pub(crate) tables: Vec<String>,
-}
-
 impl Warehouse {
-    pub(crate) fn ensure_table(&mut self, target: &Target, table: &TargetTable) {
-        let order: Vec<String> = target.order_columns().map(str::to_owned).collect();
-        let sorted_by = if order.is_empty() { target.key.clone() } else { order };
+    pub(crate) fn create(&mut self, table: &TargetTable) {
+        let sorted_by = table.sorted_by().into_iter().map(str::to_owned).collect();
         self.tables.entry(table.physical_name()).or_insert_with(|| Table { sorted_by, ..Table::default() });
     }
 
-    pub(crate) fn show(&mut self, view: &str, generation: u32) {
-        self.views.insert(view.to_owned(), generation);
+    /// Shows a table; like ClickHouse, only one that is there.
+    pub(crate) fn show(&mut self, table: &TargetTable) -> Result<(), UnknownTable> {
+        let physical = table.physical_name();
+        if !self.tables.contains_key(&physical) {
+            return Err(UnknownTable(physical));
+        }
+        self.views.insert(table.view_name().to_owned(), physical);
+        Ok(())
     }
 
     pub(crate) fn drop_table(&mut self, physical: &str) {
         self.tables.remove(physical);
     }
 
-    pub(crate) fn generations<'a>(&self, views: impl Iterator<Item = &'a str>) -> Generations {
-        let mut all = Generations::default();
-        for view in views {
-            let prefix = format!("{view}__g");
-            all.shown = all.shown.max(self.views.get(view).copied());
-            for name in self.tables.keys().filter(|name| name.starts_with(&prefix)) {
-                all.highest = all.highest.max(name[prefix.len()..].parse().ok());
-                all.tables.push(name.clone());
-            }
+    pub(crate) fn generations(&self, view: &str) -> Generations {
+        let prefix = format!("{view}__g");
+        let number = |name: &String| name.strip_prefix(&prefix)?.parse().ok();
+        let tables: Vec<String> =
+            self.tables.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        Generations {
+            shown: self.views.get(view).and_then(number),
+            highest: tables.iter().filter_map(number).max(),
+            tables,
         }
-        all
     }
 
     /// The last epoch recorded.
@@ -98,21 +93,20 @@ impl Warehouse {
         self.epochs.iter().max_by_key(|record| (record.term, record.epoch)).cloned()
     }
 
-    /// Inserts `batches`. `newest` is the term of a writer that nobody has
-    /// outdone, if this is one and these rows are its own.
+    /// Inserts `batches`. The inner error is a rule that is broken: that rows sent
+    /// again are the same, and that nothing which the owner of the term `newest`
+    /// writes is outranked.
     pub(crate) fn insert(
         &mut self,
         physical: &str,
         batches: &[RecordBatch],
-        newest: Option<Term>,
-    ) -> Result<(), UnknownTable> {
+        token: &str,
+        newest: Term,
+    ) -> Result<Result<(), String>, UnknownTable> {
         let table = self.tables.get_mut(physical).ok_or_else(|| UnknownTable(physical.to_owned()))?;
-        for batch in batches {
-            if let Err(broken) = table.insert(batch, newest) {
-                self.broken.get_or_insert(format!("{physical}: {broken}"));
-            }
-        }
-        Ok(())
+        // What comes again comes behind what was sent after it.
+        let newest = self.tokens.insert(token.to_owned()).then_some(newest);
+        Ok(batches.iter().try_for_each(|batch| table.insert(batch, newest)))
     }
 
     /// A tombstone of `version` for every live row that `truncate` covers.
@@ -134,10 +128,70 @@ impl Warehouse {
 
     /// What a reader of `view` sees.
     pub(crate) fn view(&self, view: &str) -> View {
-        let shown =
-            self.views.get(view).and_then(|generation| self.tables.get(&format!("{view}__g{generation}")));
+        let shown = self.views.get(view).and_then(|physical| self.tables.get(physical));
         let rows = shown.into_iter().flat_map(|table| table.rows.values());
         rows.filter_map(|stored| stored.row.clone()).collect()
+    }
+}
+
+/// `_dead_letters`.
+#[derive(Default)]
+pub(crate) struct Letters {
+    /// The last word on each; `None`: it is no more.
+    last: BTreeMap<Letter, (Version, Option<OpenLetter>)>,
+    /// By transform, the version below which they do not count.
+    floors: BTreeMap<String, Version>,
+}
+
+/// What a dead letter is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Letter {
+    transform: String,
+    id: String,
+}
+
+impl Letter {
+    pub(crate) fn of(transform: &str, id: String) -> Self {
+        Self { transform: transform.to_owned(), id }
+    }
+}
+
+impl Letters {
+    /// Raises and clears (`None`) letters.
+    pub(crate) fn insert(&mut self, letters: &[(Letter, Option<OpenLetter>)], version: Version) {
+        for (letter, open) in letters {
+            let known = self.last.entry(letter.clone()).or_insert((version, None));
+            if known.0 <= version {
+                *known = (version, open.clone());
+            }
+        }
+    }
+
+    pub(crate) fn carry(&mut self, transforms: &[String], version: Version) {
+        for (letter, known) in &mut self.last {
+            let floor = self.floors.get(&letter.transform).copied().unwrap_or_default();
+            if transforms.contains(&letter.transform)
+                && (floor..version).contains(&known.0)
+                && known.1.is_some()
+            {
+                known.0 = version;
+            }
+        }
+    }
+
+    pub(crate) fn raise_floor(&mut self, transforms: &[String], version: Version) {
+        for transform in transforms {
+            let floor = self.floors.entry(transform.clone()).or_default();
+            *floor = version.max(*floor);
+        }
+    }
+
+    /// Those of a transform whose source row is known.
+    pub(crate) fn open(&self, transform: &str) -> Vec<OpenLetter> {
+        let floor = self.floors.get(transform).copied().unwrap_or_default();
+        let of = self.last.iter().filter(|(letter, _)| letter.transform == transform);
+        let counts = of.filter(|(_, (version, _))| *version >= floor);
+        counts.filter_map(|(_, (_, open))| open.clone()).filter(|open| !open.key.is_empty()).collect()
     }
 }
 

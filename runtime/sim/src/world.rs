@@ -1,27 +1,21 @@
-//! Everything outside of the processes, and what can go wrong with a request.
+//! Everything outside of the processes.
 //!
-//! Owns the neighbours, the dice, and the trace. Does not own when processes
-//! run or die (`run`).
+//! Owns the neighbours' memory, the dice, and the trace. Does not own how a
+//! request gets there (`network`), or when processes run or die (`run`).
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use dabi_core::position::Position;
+use dabi_core::version::Term;
 use fastrand::Rng;
+use object_store::memory::InMemory;
+use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::disk::Disk;
 use crate::kafka::{Connector, Kafka};
-use crate::lake::Objects;
 use crate::schema::Schema;
-use crate::star::Star;
-use crate::tasks::ProcessId;
-use crate::transforms::{Module, Transform};
+use crate::transforms::{Transform, Version};
 use crate::warehouse::Warehouse;
-
-/// One request in so many is refused, and one answered only to nobody.
-const FAULT_ONE_IN: u8 = 14;
 
 /// See the module.
 pub(crate) struct World {
@@ -30,134 +24,97 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) connector: Connector,
     pub(crate) kafka: Kafka,
-    pub(crate) objects: Objects,
     pub(crate) warehouse: Warehouse,
     pub(crate) disks: Vec<Disk>,
     pub(crate) transforms: Vec<Transform>,
     /// The module of each transform that the next process to start takes up.
-    pub(crate) modules: Vec<Module>,
-    /// Rows of a page, for replays and for the engine's sweeps.
-    pub(crate) page_rows: usize,
+    pub(crate) modules: Vec<Version>,
+    /// Terms that were claimed, and by which process.
+    pub(crate) claims: Vec<(Term, usize)>,
+    /// Requests made, and those that are still under way.
+    pub(crate) requests: u64,
+    pub(crate) under_way: usize,
     /// Does nothing fail any more?
     pub(crate) calm: bool,
+    /// What must never happen, and has.
+    pub(crate) broken: Option<String>,
     pub(crate) trace: Trace,
 }
 
-/// The world as processes share it.
-pub(crate) type Shared = Rc<RefCell<World>>;
-
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Answered,
-    /// It never arrived.
-    Refused,
-    /// It was done, and the answer was lost.
-    Unanswered,
+/// The world as processes share it; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    world: Arc<Mutex<World>>,
+    /// The objects of the lake.
+    pub(crate) objects: Arc<InMemory>,
 }
 
 /// What happened, a line each; kept only where somebody will read it.
-#[derive(Default)]
 pub(crate) struct Trace {
     pub(crate) is_kept: bool,
     pub(crate) lines: Vec<String>,
+    began: Instant,
 }
 
 impl Trace {
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         if self.is_kept {
-            let line = line();
+            let line = format!("{:>7} ms  {}", self.began.elapsed().as_millis(), line());
             self.lines.push(line);
         }
     }
 }
 
-impl World {
+impl Shared {
     pub(crate) fn new(seed: u64, is_traced: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let schema = Schema::random(&mut rng);
         let transforms = Transform::random(&schema, &mut rng);
-        let page_rows = rng.usize(1..=6);
-        let trace = Trace { is_kept: is_traced, ..Trace::default() };
-        Self {
+        let trace = Trace { is_kept: is_traced, lines: Vec::new(), began: Instant::now() };
+        let world = World {
             database: Database::new(&schema),
             connector: Connector::new(),
             kafka: Kafka::new(&schema),
-            objects: Objects::default(),
             warehouse: Warehouse::default(),
             disks: vec![Disk::default()],
             modules: vec![1; transforms.len()],
             transforms,
-            page_rows,
+            claims: Vec::new(),
+            requests: 0,
+            under_way: 0,
             calm: false,
+            broken: None,
             trace,
             schema,
             rng,
-        }
+        };
+        Self { world: Arc::new(Mutex::new(world)), objects: Arc::default() }
     }
 
-    pub(crate) fn fate(&mut self) -> Fate {
-        if self.calm {
-            return Fate::Answered;
-        }
-        match self.rng.u8(0..FAULT_ONE_IN) {
-            0 => Fate::Refused,
-            1 => Fate::Unanswered,
-            _ => Fate::Answered,
-        }
+    /// What `look` makes of the world.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+        look(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        self.with(|world| world.trace.note(line));
+    }
+}
+
+impl World {
+    /// The highest term that anybody has claimed.
+    pub(crate) fn highest_term(&self) -> Term {
+        self.claims.iter().map(|(term, _)| *term).max().unwrap_or(Term(0))
+    }
+
+    /// Has somebody a higher term than process `id`?
+    pub(crate) fn is_outdone(&self, id: usize) -> bool {
+        let own = self.claims.iter().filter(|(_, of)| *of == id).map(|(term, _)| *term).max();
+        own < Some(self.highest_term())
     }
 
     /// One in so many, while things go wrong.
     pub(crate) fn strikes(&mut self, one_in: u32) -> bool {
         !self.calm && self.rng.u32(0..one_in) == 0
-    }
-}
-
-/// A process as seen from outside; its tasks share it.
-#[derive(Debug)]
-pub(crate) struct Life {
-    pub(crate) id: ProcessId,
-    /// The disk of its row state, which no other process has meanwhile.
-    pub(crate) disk: usize,
-    /// It was asked to drain and end.
-    pub(crate) stopping: Cell<bool>,
-    /// Its term, once claimed.
-    pub(crate) term: Cell<u32>,
-    /// What it reports as visible.
-    pub(crate) visible: RefCell<Position>,
-    /// Epochs evaluated and not yet stored.
-    pub(crate) on_the_way: Cell<usize>,
-    pub(crate) has_work: Cell<bool>,
-    /// Do its lanes run?
-    pub(crate) is_up: Cell<bool>,
-    /// Source rows that wait, by transform.
-    pub(crate) held: RefCell<BTreeMap<String, u64>>,
-    /// The modules that it runs.
-    pub(crate) modules: Vec<Module>,
-}
-
-impl Life {
-    pub(crate) fn new(id: ProcessId, disk: usize, modules: Vec<Module>) -> Self {
-        Self {
-            id,
-            disk,
-            stopping: Cell::new(false),
-            term: Cell::new(0),
-            visible: RefCell::default(),
-            on_the_way: Cell::new(0),
-            has_work: Cell::new(false),
-            is_up: Cell::new(false),
-            held: RefCell::default(),
-            modules,
-        }
-    }
-
-    /// Work that `star` has left, and what waits in it.
-    pub(crate) fn tell(&self, star: &Star) {
-        self.is_up.set(true);
-        self.has_work.set(star.has_work());
-        if let Some(stateful) = &star.stateful {
-            *self.held.borrow_mut() = stateful.engine.progress().held;
-        }
     }
 }

@@ -1,0 +1,201 @@
+//! The warehouse as one process reaches it: each statement a request.
+//!
+//! Mirrors which statements a method of the real one sends, since anything may
+//! happen between two of them.
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use dabi::pipeline::StarWarehouse;
+use dabi::warehouse::{DeadLetterRow, EpochRecord, Generations, OpenLetter, WarehouseError};
+use dabi_core::engine::stateful::ClearedLetter;
+use dabi_core::fold::Truncate;
+use dabi_core::star::TargetTable;
+use dabi_core::version::Version;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::Line;
+use crate::process::PIPELINE;
+use crate::warehouse::{Letter, UnknownTable};
+use crate::world::World;
+
+/// See the module.
+pub(crate) struct Star(pub(crate) Line);
+
+impl Star {
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &str,
+        stop: &CancellationToken,
+        request: impl Fn(&mut World) -> T + Clone + Send + 'static,
+    ) -> Result<T, WarehouseError> {
+        self.0.ask(what, stop, request).await.map_err(|_| WarehouseError::Stopped(what.to_owned()))
+    }
+
+    /// As [`Star::ask`], where there may be no such table.
+    async fn ask_table<T: Send + 'static>(
+        &self,
+        what: &str,
+        stop: &CancellationToken,
+        request: impl Fn(&mut World) -> Result<T, UnknownTable> + Clone + Send + 'static,
+    ) -> Result<T, WarehouseError> {
+        self.ask(what, stop, request).await?.map_err(|UnknownTable(table)| WarehouseError::Refused {
+            doing: what.to_owned(),
+            message: format!("there is no table {table}"),
+            remedy: "",
+        })
+    }
+}
+
+#[async_trait]
+impl StarWarehouse for Star {
+    async fn show_tables(
+        &self,
+        tables: &[TargetTable],
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        for table in tables {
+            let table = table.clone();
+            let what = format!("show {}", table.physical_name());
+            self.ask_table(&what, stop, move |world| world.warehouse.show(&table)).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_tables(
+        &self,
+        tables: &[TargetTable],
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        for table in tables {
+            let table = table.clone();
+            let what = format!("create {}", table.physical_name());
+            self.ask(&what, stop, move |world| world.warehouse.create(&table)).await?;
+        }
+        Ok(())
+    }
+
+    async fn generations(&self, view: &str, stop: &CancellationToken) -> Result<Generations, WarehouseError> {
+        let name = view.to_owned();
+        self.ask(&format!("list {view}"), stop, move |world| world.warehouse.generations(&name)).await
+    }
+
+    async fn drop_generation(&self, table: &str, stop: &CancellationToken) -> Result<(), WarehouseError> {
+        let name = table.to_owned();
+        self.ask(&format!("drop {table}"), stop, move |world| world.warehouse.drop_table(&name)).await
+    }
+
+    async fn last_epoch(
+        &self,
+        pipeline: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<EpochRecord>, WarehouseError> {
+        assert_eq!(pipeline, PIPELINE, "there is one");
+        self.ask("tell the last epoch", stop, |world| world.warehouse.last_epoch()).await
+    }
+
+    async fn record_epoch(
+        &self,
+        record: &EpochRecord,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let (term, epoch, position) = (record.term, record.epoch, &record.position);
+        let what = format!("record epoch {epoch} of term {term} at {position:?}");
+        let record = record.clone();
+        self.ask(&what, stop, move |world| world.warehouse.epochs.push(record.clone())).await
+    }
+
+    async fn insert_truncate_tombstones(
+        &self,
+        table: &TargetTable,
+        truncate: Truncate,
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let name = table.physical_name();
+        let what = format!("truncate {name} at {truncate:?}");
+        self.ask_table(&what, stop, move |world| world.warehouse.truncate(&name, truncate, version)).await
+    }
+
+    async fn insert(
+        &self,
+        table: &str,
+        rows: &[RecordBatch],
+        token: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let what = format!("insert {token}");
+        let (table, rows, token) = (table.to_owned(), rows.to_vec(), token.to_owned());
+        self.ask_table(&what, stop, move |world| {
+            let newest = world.highest_term();
+            let stored = world.warehouse.insert(&table, &rows, &token, newest)?;
+            if let Err(broken) = stored {
+                world.broken.get_or_insert(format!("{table}: {broken}"));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn insert_dead_letters(
+        &self,
+        raised: &[DeadLetterRow],
+        cleared: &[ClearedLetter],
+        version: Version,
+        _token: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let open = raised.iter().map(|row| (Letter::of(&row.transform, row.id()), Some(open_letter(row))));
+        let gone = cleared.iter().map(|letter| (Letter::of(&letter.transform, letter.key.clone()), None));
+        let letters: Vec<(Letter, Option<OpenLetter>)> = open.chain(gone).collect();
+        let what = format!("store dead letters of {version:?}: {letters:?}");
+        self.ask(&what, stop, move |world| world.warehouse.letters.insert(&letters, version)).await
+    }
+
+    async fn carry_letters(
+        &self,
+        transforms: &[&str],
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let names: Vec<String> = transforms.iter().map(|&name| name.to_owned()).collect();
+        let what = format!("carry letters of {names:?} over to {version:?}");
+        self.ask(&what, stop, move |world| world.warehouse.letters.carry(&names, version)).await
+    }
+
+    async fn raise_letter_floor(
+        &self,
+        transforms: &[&str],
+        version: Version,
+        stop: &CancellationToken,
+    ) -> Result<(), WarehouseError> {
+        let names: Vec<String> = transforms.iter().map(|&name| name.to_owned()).collect();
+        let what = format!("raise the floor of letters of {names:?} to {version:?}");
+        self.ask(&what, stop, move |world| world.warehouse.letters.raise_floor(&names, version)).await
+    }
+
+    async fn open_letters(
+        &self,
+        transform: &str,
+        stop: &CancellationToken,
+    ) -> Result<Vec<OpenLetter>, WarehouseError> {
+        let (name, what) = (transform.to_owned(), format!("list letters of {transform}"));
+        self.ask(&what, stop, move |world| world.warehouse.letters.open(&name)).await
+    }
+
+    async fn refused_transforms(&self) -> Result<Vec<String>, WarehouseError> {
+        unreachable!("nobody asks for letters to be tried again")
+    }
+
+    async fn close(&self) {}
+}
+
+fn open_letter(row: &DeadLetterRow) -> OpenLetter {
+    OpenLetter {
+        key: row.key.clone(),
+        topic: row.topic.clone(),
+        partition: row.partition,
+        offset: row.offset,
+        lsn: row.lsn,
+        ts_us: row.ts_us,
+    }
+}
