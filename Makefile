@@ -15,10 +15,13 @@ setup: ## What building needs: WASM target, C++ tools, OpenSSL
 setup-tests: setup ## What the tests need: Kafka, Debezium, PostgreSQL, MinIO, Python packages, cargo tools
 	@.ci/setup-tests
 
-# Without the simulation: it needs a clock that can be stopped, and cargo would
-# build the same one into everything.
+# The simulation needs a clock that can be stopped, and cargo would build the same
+# one into everything. Only the tests, which need it anyway, build once with it.
+APART = --exclude dabi-sim
+test: APART =
+
 build: setup ## The binaries
-	@cargo build --locked --workspace --exclude dabi-sim --bins --profile $(PROFILE)
+	@cargo build --locked --workspace $(APART) --bins --profile $(PROFILE)
 
 transforms: build ## The transforms in transforms/, to .dabi/transforms/*.wasm
 	@$(BIN)/dabi build
