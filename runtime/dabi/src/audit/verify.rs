@@ -4,11 +4,11 @@
 //! moves on meanwhile.
 //!
 //! The cut, of each transform its own: the last epoch that `_dabi_epochs` has names
-//! a position, a version and the modules. The star is read at once; then the lake, up to the position.
-//! A row of a higher version is of an epoch that is not stored whole yet: its key
-//! is looked at again at the next cut. So is a key that differs, because its row
-//! may just have been deleted, and so is everything while work is open: only what
-//! differs at two cuts, without such an epoch, or at every cut, is told.
+//! a position, a version and the modules. The star is read at once; then the lake, up
+//! to the position. A row of a higher version is of an epoch that is not stored whole
+//! yet: its key is looked at again at the next cut. So is a key that differs, because
+//! its row may just have been deleted, and so is everything while work is open: only
+//! what differs at two cuts, without such an epoch, or at every cut, is told.
 //!
 //! Memory, of one transform after the other: its source tables, with every event of
 //! one whose versions are kept (of one whose changes are kept nothing); the keys of
