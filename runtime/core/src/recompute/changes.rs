@@ -25,7 +25,7 @@ use crate::star::{TargetTable, change_keys};
 pub struct Changes {
     /// By target; rows come from those of the batch.
     pub targets: Vec<TargetRows>,
-    /// By row of the batch: why a target has no row of it.
+    /// By row of the batch: why no target has a row of it.
     pub faults: BTreeMap<u32, Fault>,
 }
 
@@ -48,18 +48,19 @@ pub fn changes(spec: &Spec, batch: &ChangeBatch, call: &Call<'_>) -> Result<Chan
         let fault = Fault::new(Stage::Transform, &error.code, error.message.clone());
         stops.fail(asked[error.row as usize], fault);
     }
-    let mut faults = BTreeMap::new();
-    let mut targets = Vec::with_capacity(spec.targets.len());
+    let mut judged = Vec::with_capacity(spec.targets.len());
     for (number, target) in spec.targets.iter().enumerate() {
         let table = TargetTable::new(spec, target, 0);
         let given = Given::of(&applied, &asked, number, target)?;
-        let mut rows = kept(given, batch, target, &ops)?;
-        rows.judge(target, &table, false, &mut stops)?;
-        faults.extend(rows.unfit().map(|(row, fault)| (row, fault.clone())));
-        targets.push(rows.finish(&table, &stops)?);
+        let rows = kept(given, batch, target, &ops)?;
+        rows.judge(target, &table, &mut stops)?;
+        judged.push((rows, table));
     }
+    // A change that failed has no row in any target.
+    let targets =
+        judged.into_iter().map(|(rows, table)| rows.finish(&table, &stops)).collect::<Result<_, _>>()?;
     let stopped = (0..).zip(stops.into_faults()).filter_map(|(row, fault)| Some((row, fault?)));
-    faults.extend(stopped);
+    let faults = stopped.collect();
     Ok(Changes { targets, faults })
 }
 
@@ -185,7 +186,7 @@ mod tests {
         let found = changes(&spec(), &batch, &call).expect("columns that are there");
         let [all, sightings] = found.targets.as_slice() else { panic!("two targets") };
         assert_eq!(all.origin, [0, 2, 5], "inserts, updates and deletes, but for those with a fault");
-        assert_eq!(sightings.origin, [0, 0, 1, 1, 7, 7], "what one target cannot hold stands in the other");
+        assert_eq!(sightings.origin, [0, 0, 1, 1], "what one target cannot hold stands in none");
         let keys = |rows: &TargetRows| {
             let keys = rows.rows.column_by_name("change_key").expect("dabi adds it");
             keys.as_primitive::<UInt64Type>().clone()

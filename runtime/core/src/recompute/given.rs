@@ -33,8 +33,6 @@ pub(super) struct Rows {
     /// For each row the position of its source key in the page.
     origin: Vec<u32>,
     columns: Vec<ArrayRef>,
-    /// Source keys with a row that the table cannot hold.
-    unfit: BTreeMap<u32, Fault>,
 }
 
 impl Given {
@@ -121,28 +119,18 @@ impl Given {
 
 impl Rows {
     pub(super) fn new(origin: Vec<u32>, columns: Vec<ArrayRef>) -> Self {
-        Self { origin, columns, unfit: BTreeMap::new() }
-    }
-
-    /// What the table cannot hold of which source keys.
-    pub(super) fn unfit(&self) -> impl Iterator<Item = (u32, &Fault)> {
-        self.unfit.iter().map(|(origin, fault)| (*origin, fault))
+        Self { origin, columns }
     }
 
     /// Stops source keys that gave what cannot stand.
     pub(super) fn judge(
-        &mut self,
+        &self,
         target: &Target,
         table: &TargetTable,
-        faults_stop_all: bool,
         stops: &mut Stops,
     ) -> Result<(), ArrowError> {
         for found in table.out_of_range(&self.columns) {
-            let fault = Fault::new(Stage::Star, "out-of-range", found.message);
-            if faults_stop_all {
-                stops.fail(self.origin[found.row], fault.clone());
-            }
-            self.unfit.entry(self.origin[found.row]).or_insert(fault);
+            stops.fail(self.origin[found.row], Fault::new(Stage::Star, "out-of-range", found.message));
         }
         for source in self.doubled(table)? {
             stops.fail(source, duplicate_key(target));
@@ -168,8 +156,7 @@ impl Rows {
 
     /// Those rows that stand, as an insert sends them.
     pub(super) fn finish(self, table: &TargetTable, stops: &Stops) -> Result<TargetRows, ArrowError> {
-        let stands =
-            |(_, origin): &(u32, &u32)| !self.unfit.contains_key(origin) && !stops.has_failed(**origin);
+        let stands = |(_, origin): &(u32, &u32)| !stops.has_failed(**origin);
         let (kept, origin): (Vec<u32>, Vec<u32>) =
             (0_u32..).zip(&self.origin).filter(stands).map(|(row, origin)| (row, *origin)).unzip();
         let rows = kept.len();

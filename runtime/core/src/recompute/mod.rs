@@ -151,9 +151,6 @@ pub struct Recomputation<'a> {
     /// The source keys in the order of the primary key: of several that give rows
     /// under one star key, the first one's stands.
     keys: Vec<Box<[u8]>>,
-    /// A value that a target cannot hold stops the source row, and not only its
-    /// row of that target.
-    faults_stop_all: bool,
     next: usize,
 }
 
@@ -182,7 +179,6 @@ impl<'a> Recomputation<'a> {
     #[must_use]
     pub fn new(spec: &'a Spec, tables: &'a Tables, versions: &'a Versions, call: &'a Call<'a>) -> Self {
         let source = tables.rows.get(&spec.source);
-        let key = source.map(|source| source.key().iter().map(String::as_str).collect::<Vec<_>>());
         let keys: BTreeSet<&[u8]> =
             source.into_iter().flat_map(TableRows::keys).chain(tables.history.keys()).collect();
         let mut keys: Vec<Box<[u8]>> = keys.into_iter().map(Box::from).collect();
@@ -196,7 +192,6 @@ impl<'a> Recomputation<'a> {
             versions,
             call,
             keys,
-            faults_stop_all: !spec.stateful_reasons(key.as_deref()).is_empty(),
             next: 0,
         }
     }
@@ -295,11 +290,11 @@ impl<'a> Recomputation<'a> {
     ) -> Result<Vec<TargetRows>, ArrowError> {
         let mut judged = Vec::with_capacity(given.len());
         for ((given, target), table) in given.into_iter().zip(&self.spec.targets).zip(&self.targets) {
-            let mut rows = match target.kind {
+            let rows = match target.kind {
                 TargetKind::Scd2 => given.versions(target, past, stops)?,
                 TargetKind::Latest | TargetKind::Append => given.by_source(current)?,
             };
-            rows.judge(target, table, self.faults_stop_all, stops)?;
+            rows.judge(target, table, stops)?;
             judged.push(rows);
         }
         // A source key that failed has no row in any target.

@@ -10,6 +10,8 @@
 
 mod changes;
 mod live_rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -337,11 +339,15 @@ impl LiveTransform {
             }
         }
         let applied = self.apply(batch, inputs, &asked, budget, &mut failures)?;
-        let mut rows = Vec::with_capacity(self.tables.len());
+        let mut lives = Vec::with_capacity(self.tables.len());
         for (target, table) in self.tables.iter().enumerate() {
-            let mut live = self.given_rows(target, &asked, &applied)?;
+            let live = self.given_rows(target, &asked, &applied)?;
             self.check_one_row_each(&live.origins, table)?;
-            self.set_unfit_aside(batch, table, &mut live, &mut failures)?;
+            lives.push(live);
+        }
+        self.set_unfit_aside(batch, &mut lives, &mut failures)?;
+        let mut rows = Vec::with_capacity(self.tables.len());
+        for (target, (table, live)) in self.tables.iter().zip(lives).enumerate() {
             let LiveRows { origins, columns } = live;
             let mut dead = tombstones.clone();
             dead.extend(missing(&asked, &origins));

@@ -44,16 +44,20 @@ impl LiveTransform {
         let applied = self.apply(batch, inputs, &asked, budget, &mut failures)?;
         let ops: Vec<Op> = batch.ops().collect();
         let first_keys = change_keys(batch, &(0..row_number(ops.len())).collect::<Vec<_>>());
-        let mut rows = Vec::with_capacity(self.tables.len());
-        for (number, (target, table)) in self.spec().targets.iter().zip(&self.tables).enumerate() {
-            let is_kept = |row: u32| target.keeps(ops[row as usize]);
+        let mut lives = Vec::with_capacity(self.tables.len());
+        for (number, target) in self.spec().targets.iter().enumerate() {
             let mut live = self.given_rows(number, &asked, &applied)?;
             live.columns.push(Arc::new(change_keys(batch, &live.origins)));
-            live.retain(is_kept)?;
-            self.set_unfit_aside(batch, table, &mut live, &mut failures)?;
+            live.retain(|row| target.keeps(ops[row as usize]))?;
+            lives.push(live);
+        }
+        self.set_unfit_aside(batch, &mut lives, &mut failures)?;
+        let mut rows = Vec::with_capacity(self.tables.len());
+        let targets = self.spec().targets.iter().zip(&self.tables).zip(lives);
+        for (number, ((target, table), live)) in targets.enumerate() {
             let LiveRows { origins, columns } = live;
             let mut dead = missing(&keyed, &origins);
-            dead.retain(|row| is_kept(*row));
+            dead.retain(|row| target.keeps(ops[*row as usize]));
             if origins.is_empty() && dead.is_empty() {
                 rows.push(None);
                 continue;

@@ -8,7 +8,6 @@ use arrow::error::ArrowError;
 use dabi_core::change::ChangeBatch;
 use dabi_core::dead_letter::Stage;
 use dabi_core::spec::Target;
-use dabi_core::star::TargetTable;
 
 use super::{Failure, LiveTransform};
 use crate::transform::Applied;
@@ -56,24 +55,26 @@ impl LiveTransform {
         Ok(LiveRows { origins: origins.collect(), columns })
     }
 
-    /// Takes away the rows of events with a value that ClickHouse cannot hold.
+    /// Takes away the rows of events with a value that ClickHouse cannot hold: from
+    /// every target, because an event that failed has no row in any.
     pub(super) fn set_unfit_aside(
         &self,
         batch: &ChangeBatch,
-        table: &TargetTable,
-        live: &mut LiveRows,
+        targets: &mut [LiveRows],
         failures: &mut Vec<Failure>,
     ) -> Result<(), ArrowError> {
-        let unfit: BTreeMap<u32, String> = table
-            .out_of_range(&live.columns)
-            .into_iter()
-            .rev()
-            .map(|fault| (live.origins[fault.row], fault.message))
-            .collect();
+        let mut unfit: BTreeMap<u32, String> = BTreeMap::new();
+        for (table, live) in self.tables.iter().zip(targets.iter()) {
+            for fault in table.out_of_range(&live.columns) {
+                unfit.entry(live.origins[fault.row]).or_insert(fault.message);
+            }
+        }
         if unfit.is_empty() {
             return Ok(());
         }
-        live.retain(|origin| !unfit.contains_key(&origin))?;
+        for live in targets {
+            live.retain(|origin| !unfit.contains_key(&origin))?;
+        }
         let failed = unfit.into_iter();
         failures.extend(
             failed.map(|(row, message)| self.failure(batch, row, Stage::Star, "out-of-range", message)),
