@@ -317,6 +317,11 @@ impl Metrics {
         }
     }
 
+    /// `transform` failed too often, and runs no more.
+    pub fn stopped(&self, transform: &str) {
+        self.stopped.get_or_create(&TransformLabel { transform: transform.to_owned() }).set(1);
+    }
+
     /// A module of `transform` was taken up, so long after its file was there.
     pub fn reloaded(&self, transform: &str, took: Duration) {
         self.reload_seconds.observe(took.as_secs_f64());

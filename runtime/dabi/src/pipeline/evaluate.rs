@@ -36,7 +36,7 @@ use super::open_letters::{OpenLetters, letter_keys};
 use super::status::Status;
 use super::swap::Coverage;
 use super::transforms::{self, FIRST_GENERATION};
-use crate::telemetry::{Metrics, Stage as CpuStage, TransformLabel};
+use crate::telemetry::{Metrics, Stage as CpuStage};
 use crate::transform::{Applied, InputBatch, Module, PoisonBudget, TransformStopped, Workers};
 
 /// Rows of one call: large enough that the call costs nothing, small enough to
@@ -219,7 +219,7 @@ impl LiveTransform {
         let name = &self.spec().name;
         tracing::error!(transform = name, reason, "transform stopped; the others go on");
         status.transform(&self.entry, |report| report.stopped(reason.to_owned()));
-        self.metrics.stopped.get_or_create(&TransformLabel { transform: name.clone() }).set(1);
+        self.metrics.stopped(name);
     }
 
     /// Takes in truncates of its source table. Where changes are kept they change

@@ -329,10 +329,7 @@ impl Evaluator {
             }
         }
         for (name, reason) in &commands.stopped {
-            tracing::error!(transform = name, reason, "transform stopped; the others go on");
-            if let Some(member) = stateful.members.iter().find(|m| m.module().spec().name == *name) {
-                self.status.transform(&member.entry, |report| report.stopped(reason.clone()));
-            }
+            stateful.tell_stopped(name, reason, &self.status);
         }
         stateful.remark(&commands.report, &self.status);
         self.status.work(stateful.engine.progress());

@@ -392,29 +392,19 @@ impl Reload {
             Some(old) => tracing::info!("reloaded {targets} in {ms} ms{built}: {} → {hash}", old.short()),
             None => tracing::info!("added {targets} in {ms} ms{built}: {hash}"),
         }
-        let note = match switched.coverage {
-            Coverage::Whole => None,
-            Coverage::Later => Some(format!(
-                "rows from before {} are still under the previous version; restart to replay the lake",
-                clock(now_ms())
-            )),
-            Coverage::Filling => Some("older rows are being brought in from the lake".to_owned()),
-            Coverage::Reevaluating => Some("all rows are being evaluated once more".to_owned()),
-        };
+        let note = switched.coverage.note();
         if let Some(note) = &note {
             tracing::info!("{targets}: {note}");
         }
         let is_reload = switched.replaced.is_some();
         self.status.transform(entry, |report| {
-            report.note = note;
+            // The star's lane has told that all rows are evaluated once more, and may
+            // have told by now that they are.
+            if switched.coverage != Coverage::Reevaluating {
+                report.note = note;
+            }
             report.reloads += u64::from(is_reload);
         });
         self.metrics.reloaded(&spec.name, took);
     }
-}
-
-/// The time of day of `at_ms`, UTC.
-fn clock(at_ms: u64) -> String {
-    let seconds = at_ms / 1000 % 86_400;
-    format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

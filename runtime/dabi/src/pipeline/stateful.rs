@@ -112,6 +112,15 @@ impl Stateful {
         Self { engine, state, members, stored, told: 0, remarks, metrics }
     }
 
+    /// Tells everybody that the transform of that name is stopped.
+    pub(super) fn tell_stopped(&self, name: &str, reason: &str, status: &Status) {
+        tracing::error!(transform = name, reason, "transform stopped; the others go on");
+        if let Some(member) = self.members.iter().find(|member| member.module().spec().name == name) {
+            status.transform(&member.entry, |report| report.stopped(reason.to_owned()));
+        }
+        self.metrics.stopped(name);
+    }
+
     /// For whoever stores what [`Stateful::apply`] gives.
     pub(super) fn stored(&self) -> Stored {
         self.stored.clone()

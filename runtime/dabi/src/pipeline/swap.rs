@@ -37,6 +37,27 @@ pub(super) enum Coverage {
     Reevaluating,
 }
 
+impl Coverage {
+    /// What readers of the tables should know.
+    pub(super) fn note(self) -> Option<String> {
+        match self {
+            Self::Whole => None,
+            Self::Later => Some(format!(
+                "rows from before {} are still under the previous version; restart to replay the lake",
+                clock(now_ms())
+            )),
+            Self::Filling => Some("older rows are being brought in from the lake".to_owned()),
+            Self::Reevaluating => Some("all rows are being evaluated once more".to_owned()),
+        }
+    }
+}
+
+/// The time of day of `at_ms`, UTC.
+fn clock(at_ms: u64) -> String {
+    let seconds = at_ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// What is to change.
 pub(super) enum Change {
     /// From now on events go through this transform, and no longer through
@@ -144,7 +165,13 @@ impl Evaluator {
         tables: Vec<TargetTable>,
     ) -> Result<Switched, String> {
         let Some(stateful) = &mut self.stateful else { return Err(Unfit::untold().to_string()) };
-        let replaced = stateful.replace(entry, module, tables).map_err(|unfit| unfit.to_string())?;
+        let replaced = stateful.replace(entry, module.clone(), tables).map_err(|unfit| unfit.to_string())?;
+        // Told here and not by the asker, so that it comes before whatever the
+        // next epoch tells of it: which may be that every row is evaluated.
+        self.status.transform(entry, |report| {
+            report.live(&module, now_ms());
+            report.note = Coverage::Reevaluating.note();
+        });
         Ok(Switched {
             term: self.term,
             epoch: self.last,
