@@ -40,6 +40,12 @@ pub(super) fn read<'a>(entries: Entries<'a>, key: &Entries<'_>) -> Result<Draft<
         let message = "the value is an empty object; expected a Debezium envelope or a flattened row";
         return Err(Fault::new("unknown-shape", message).into());
     }
+    let is_in_row = |column: &str| entries.iter().any(|(name, _)| name == column);
+    if !key.iter().any(|(column, _)| is_in_row(column)) {
+        let message = "the value is neither a Debezium envelope nor a flattened row that can be told from any other \
+                       JSON: it has no field that begins with __ (add.fields), and no column of the record's key";
+        return Err(Fault::new("unknown-shape", message).into());
+    }
     Ok(flattened::read(entries))
 }
 

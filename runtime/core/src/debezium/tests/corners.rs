@@ -65,6 +65,7 @@ fn what_cannot_be_decoded_is_a_dead_letter_with_a_stable_code() {
     assert_eq!(code(&format!("{}x", create("{}"))), "bad-json");
     assert_eq!(code("[1]"), "unknown-shape");
     assert_eq!(code("{}"), "unknown-shape");
+    assert_eq!(code(r#"{"hello":"world"}"#), "unknown-shape");
     assert_eq!(code(&create("{}").replace("\"c\"", "\"x\"")), "unknown-op");
     assert_eq!(code(&create("{}").replace("\"op\":\"c\"", "\"op\":null")), "unknown-op");
     assert_eq!(code(&create("null")), "no-row");
@@ -75,6 +76,8 @@ fn what_cannot_be_decoded_is_a_dead_letter_with_a_stable_code() {
     assert_eq!(code(r#"{"schema":{"type":7},"payload":{"a":1}}"#), "bad-schema");
     let bytes = decode(TOPIC, &[(Some("k"), Some(&create(r#"{"id":1}"#)))]);
     assert_eq!(bytes.dead_letters[0].code, "bad-key");
+    let foreign = decode(TOPIC, &[(Some(r#"{"id":1}"#), Some(r#"{"hello":"world"}"#))]);
+    assert_eq!(foreign.dead_letters[0].code, "unknown-shape");
 }
 
 #[test]
