@@ -35,7 +35,7 @@ fn the_days_are_those_of_the_settings_whatever_happens() {
 
     let mut dabi = world.run();
     put(&world.transform("dim_date.wasm"), &variant(&module, 1));
-    let report = world.wait_for("dim_date.wasm", "is reloaded", |report| {
+    let report = world.web.wait_for("dim_date.wasm", "is reloaded", |report| {
         report["reloads"] == 1 && report["note"].is_null()
     });
     assert_eq!(report["state"], "live", "{report}");

@@ -6,20 +6,18 @@ mod letters;
 mod modules;
 mod sources;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dabi::broker::EmbeddedBroker;
 use rdkafka::ClientConfig;
-use serde_json::Value;
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::dabi::Dabi;
 use crate::support::load::{Load, Outcome, PARCELS_TOPIC, PARTITIONS, STAR, TOPIC};
 use crate::support::process::Process;
-use crate::support::{free_port, wait_until};
+use crate::support::wait_until;
+use crate::support::web::Web;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// The embedded broker keeps all of what the longest test sends.
@@ -30,7 +28,7 @@ pub(crate) struct World {
     broker: EmbeddedBroker,
     pub(crate) clickhouse: ClickHouse,
     pub(crate) dabi: Dabi,
-    web: String,
+    pub(crate) web: Web,
 }
 
 impl World {
@@ -39,16 +37,17 @@ impl World {
         for topic in [TOPIC, PARCELS_TOPIC] {
             broker.create_topic(topic, PARTITIONS).expect("a topic");
         }
-        let web = format!("127.0.0.1:{}", free_port());
+        let web = Web::free();
         let dabi = Dabi::new(&format!(
             "[kafka]\nbrokers = '{}'\ntopics = ['{TOPIC}', '{PARCELS_TOPIC}']\n\
              [lake]\nurl = 'lake'\n\
              [warehouse]\nurl = '{}'\npassword = '{}'\n\
              [limits.lake]\nflush_age_ms = 500\n\
-             [web]\nlisten = '{web}'\n",
+             [web]\nlisten = '{}'\n",
             broker.address(),
             clickhouse.url(),
             ClickHouse::PASSWORD,
+            web.address(),
         ));
         std::fs::create_dir(dabi.home().join("transforms")).expect("make the transforms' folder");
         Self { broker, clickhouse, dabi, web }
@@ -57,7 +56,7 @@ impl World {
     /// Starts dabi and waits until events flow.
     pub(crate) fn run(&self) -> Process {
         let process = self.dabi.start(&["run"]);
-        wait_until("dabi is ready", LIMIT, || self.report().is_some_and(|report| report["ready"] == true));
+        self.web.wait_until_ready();
         process
     }
 
@@ -78,44 +77,6 @@ impl World {
     /// A file of the transforms' folder.
     pub(crate) fn transform(&self, name: &str) -> PathBuf {
         self.dabi.home().join("transforms").join(name)
-    }
-
-    /// What `/readyz` says; `None` while nobody listens.
-    fn report(&self) -> Option<Value> {
-        serde_json::from_str(&self.get("/readyz")?).ok()
-    }
-
-    /// What it says of the transform that came from `entry`.
-    fn report_of(&self, entry: &str) -> Value {
-        let report = self.report().unwrap_or_default();
-        let transforms = report["transforms"].as_array().cloned().unwrap_or_default();
-        transforms.into_iter().find(|transform| transform["entry"] == entry).unwrap_or_default()
-    }
-
-    /// Waits until the transform that came from `entry` is in `state` and gives
-    /// what is said of it.
-    pub(crate) fn wait_for(&self, entry: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let mut report = Value::Null;
-        wait_until(&format!("{entry} {what}"), LIMIT, || {
-            report = self.report_of(entry);
-            is_so(&report)
-        });
-        report
-    }
-
-    /// The value of a counter.
-    fn counter(&self, name: &str) -> u64 {
-        let metrics = self.get("/metrics").expect("dabi serves metrics");
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or(0, |value| value.trim().parse().expect("a count"))
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(&self.web).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: dabi\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
     }
 
     /// Waits until the star is what the source's events fold to.

@@ -26,6 +26,7 @@ pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod sample;
 pub(crate) mod shop_events;
+pub(crate) mod web;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
