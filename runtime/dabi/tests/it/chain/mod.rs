@@ -3,6 +3,7 @@
 //! compose stack mounts.
 
 mod oracle;
+mod re_snapshot;
 
 use std::borrow::Cow;
 use std::process::Command;
@@ -42,18 +43,7 @@ struct Chain {
 fn star_and_lake_equal_postgresql_though_the_connector_is_killed() {
     let mut chain = Chain::start();
     let mut shop = chain.open_shop();
-    wait_until("the shop has its tables", LIMIT, || {
-        chain.number("SELECT count(*) FROM pg_tables WHERE tablename = 'orders'") == 1
-    });
-    wait_until("the shop takes orders", LIMIT, || chain.number("SELECT count(*) FROM orders") > 20);
-    // So the snapshot is taken while rows change.
-    chain.connect.register();
-    let mut dabi = chain.dabi.start(&["run"]);
-    wait_until("the star has its views", LIMIT, || {
-        let views = chain.clickhouse.query("SELECT name FROM system.tables WHERE database = 'dabi'");
-        oracle::MARKED.iter().all(|(view, _)| views.lines().any(|name| name == *view))
-    });
-    wait_until("the star has orders", LIMIT, || chain.star("SELECT count() FROM f_orders") > 20);
+    let mut dabi = chain.start_dabi(20);
     chain.wait_until_connect_has_noted_its_snapshot();
     close(&mut shop);
     chain.postgres.query("TRUNCATE orders, order_products");
@@ -62,23 +52,11 @@ fn star_and_lake_equal_postgresql_though_the_connector_is_killed() {
     let witness = chain.kill_connect_before_it_notes_what_it_sent();
     std::thread::sleep(Duration::from_secs(2));
     chain.connect.server.restart();
-    wait_until("Debezium reads on", LIMIT, || {
-        chain.number("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == 1
-    });
+    chain.wait_until_debezium_reads_on();
     close(&mut shop);
 
     chain.postgres.query(BY_HAND);
-    chain.postgres.query(MARKERS);
-    for (view, key) in oracle::MARKED {
-        let marker = format!("SELECT count() FROM {view} WHERE {key} = {MARKER}");
-        wait_until("the star has every marker", LIMIT, || chain.star(&marker) == 1);
-    }
-    let status = dabi.terminate(LIMIT);
-    assert!(status.success(), "{status}\n{}", dabi.log());
-    let mut rest = chain.dabi.start(&["run", "--until-caught-up"]);
-    let status = rest.wait(LIMIT);
-    assert!(status.success(), "{status}\n{}", rest.log());
-    oracle::check(&chain, witness);
+    chain.come_to_rest(&mut dabi, witness);
 }
 
 /// The key of the last rows.
@@ -159,6 +137,48 @@ impl Chain {
         let url = credentials()["DABI_SHOP_URL"].replace("@postgres:5432/", &here);
         shop.env("DABI_SHOP_URL", url).args(["sql", "--rate", TRANSACTIONS_PER_SECOND]);
         Process::start("shop", shop, self.dabi.home())
+    }
+
+    /// Registers the connector and starts dabi, both while the shop is open: so the
+    /// snapshot is taken while rows change. Waits until the star has some orders.
+    fn start_dabi(&self, orders_min: i64) -> Process {
+        wait_until("the shop has its tables", LIMIT, || {
+            self.number("SELECT count(*) FROM pg_tables WHERE tablename = 'orders'") == 1
+        });
+        wait_until("the shop takes orders", LIMIT, || {
+            self.number("SELECT count(*) FROM orders") > orders_min
+        });
+        self.connect.register();
+        let dabi = self.dabi.start(&["run"]);
+        wait_until("the star has its views", LIMIT, || {
+            let views = self.clickhouse.query("SELECT name FROM system.tables WHERE database = 'dabi'");
+            oracle::MARKED.iter().all(|(view, _)| views.lines().any(|name| name == *view))
+        });
+        wait_until("the star has orders", LIMIT, || self.star("SELECT count() FROM f_orders") > orders_min);
+        dabi
+    }
+
+    /// A snapshot, if one had to be taken, is over then.
+    fn wait_until_debezium_reads_on(&self) {
+        wait_until("Debezium reads on", LIMIT, || {
+            self.number("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == 1
+        });
+    }
+
+    /// Writes the last rows, waits until `dabi` has them, and holds star and lake
+    /// against PostgreSQL. `witness` is a user whose event was sent twice.
+    fn come_to_rest(&self, dabi: &mut Process, witness: i64) {
+        self.postgres.query(MARKERS);
+        for (view, key) in oracle::MARKED {
+            let marker = format!("SELECT count() FROM {view} WHERE {key} = {MARKER}");
+            wait_until("the star has every marker", LIMIT, || self.star(&marker) == 1);
+        }
+        let status = dabi.terminate(LIMIT);
+        assert!(status.success(), "{status}\n{}", dabi.log());
+        let mut rest = self.dabi.start(&["run", "--until-caught-up"]);
+        let status = rest.wait(LIMIT);
+        assert!(status.success(), "{status}\n{}", rest.log());
+        oracle::check(self, witness);
     }
 
     /// A connector that is killed before takes another, and that cannot show what

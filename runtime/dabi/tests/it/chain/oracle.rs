@@ -73,7 +73,7 @@ const TABLES: [(&str, &str, &str); 6] = [
 const DIFFERENCES_SHOWN: usize = 10;
 
 /// Holds star and lake against PostgreSQL. `witness` is a user whose event was
-/// sent twice, because Connect was killed before it could note the first time.
+/// sent twice.
 pub(super) fn check(chain: &Chain, witness: i64) {
     let mut failures = String::new();
     for (view, key, columns, sql) in STAR {

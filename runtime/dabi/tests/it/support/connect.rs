@@ -10,7 +10,7 @@ use super::credentials::credentials;
 use super::kafka::{Kafka, jvm};
 use super::postgres::Postgres;
 use super::process::{Process, Server};
-use super::{deploy, free_port, installed};
+use super::{deploy, free_port, installed, wait_until};
 use std::time::Duration;
 
 /// Registering waits for the first events.
@@ -65,5 +65,22 @@ impl Connect {
         let mut register = Process::start("register", register, self.dir.path());
         let status = register.wait(REGISTER_LIMIT);
         assert!(status.success(), "register.sh: {status}\n{}", register.log());
+    }
+
+    /// Takes the shop's connector away, with its offsets and its slot: one that is
+    /// registered later begins with a snapshot.
+    pub(crate) fn forget(&self, postgres: &Postgres) {
+        let connector = format!("{}/connectors/shop", self.url);
+        ureq::put(format!("{connector}/stop")).send_empty().expect("Connect stops it");
+        wait_until("the connector is stopped", REGISTER_LIMIT, || {
+            let status = ureq::get(format!("{connector}/status")).call().expect("Connect answers");
+            let status = status.into_body().read_to_string().expect("a text");
+            status.contains(r#""state":"STOPPED""#) && status.contains(r#""tasks":[]"#)
+        });
+        ureq::delete(format!("{connector}/offsets")).call().expect("Connect forgets its offsets");
+        ureq::delete(&connector).call().expect("Connect removes it");
+        let idle = "SELECT count(*) FROM pg_replication_slots WHERE NOT active";
+        wait_until("nobody reads the slot", REGISTER_LIMIT, || postgres.query(idle).trim() == "1");
+        postgres.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
     }
 }
