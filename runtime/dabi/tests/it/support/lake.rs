@@ -11,6 +11,8 @@ use dabi_core::manifest::Manifest;
 use dabi_core::table::SourceTable;
 use dabi_fixtures::{Table, read};
 use futures::TryStreamExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// All manifests, in order.
 pub(crate) async fn manifests(lake: &Lake) -> Vec<Manifest> {
@@ -20,6 +22,22 @@ pub(crate) async fn manifests(lake: &Lake) -> Vec<Manifest> {
 /// All change events of a table.
 pub(crate) async fn events(lake: &Lake, table: &SourceTable) -> Vec<ChangeBatch> {
     lake.read_table(table).await.expect("readable").try_collect().await.expect("readable")
+}
+
+/// The dead letters that the manifests name, of a lake under `prefix` of `store`.
+pub(crate) async fn dead_letters(
+    store: &impl ObjectStore,
+    prefix: &str,
+    manifests: &[Manifest],
+) -> Vec<RecordBatch> {
+    let mut letters = Vec::new();
+    for file in manifests.iter().flat_map(|manifest| &manifest.dead_letters) {
+        let object = store.get(&format!("{prefix}/{}", file.path).into()).await.expect("it was uploaded");
+        let bytes = object.bytes().await.expect("it was uploaded whole");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.build());
+        letters.extend(reader.expect("a Parquet file").map(|batch| batch.expect("readable")));
+    }
+    letters
 }
 
 /// Where the manifests do not account for `sent` records of `topic`, a line.

@@ -26,6 +26,8 @@ const PLACED_AT: &str = "2025-02-02T01:16:49.381905Z";
 const PLACED_TOO_EARLY: &str = "1500-01-01T00:00:00Z";
 /// From one event to the next.
 const LSN_STEP: u64 = 8;
+/// How long the load rests before it writes to new partitions.
+const LEARNS_WITHIN: Duration = Duration::from_millis(100);
 /// Records that a restarted connector sends again.
 const SENT_AGAIN: usize = 300;
 
@@ -51,6 +53,7 @@ pub(crate) struct Load {
 }
 
 /// What a load has done.
+#[derive(Clone)]
 pub(crate) struct Outcome {
     /// The orders that stand.
     pub(crate) orders: Orders,
@@ -62,7 +65,12 @@ pub(crate) struct Outcome {
     pub(crate) parcel_events: u64,
     /// Tombstones sent beside them.
     pub(crate) tombstones: u64,
+    /// Records sent that are no events.
+    pub(crate) unreadable: u64,
 }
+
+/// Another writer beside a load: single changes of rows that no load has.
+pub(crate) struct Hand(Source);
 
 impl Load {
     /// Sends `per_second` events of orders, seeded.
@@ -116,14 +124,13 @@ impl Load {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             source.mend_orders();
-            source.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
+            source.flush();
             source.outcome
         });
         Self { stop, partitions, thread }
     }
 
-    /// From now on every topic has so many partitions. A multiple of before: then
-    /// keys move to new partitions only.
+    /// From now on every topic has so many partitions.
     pub(crate) fn spread_over(&self, partitions: i32) {
         self.partitions.store(partitions, Ordering::Relaxed);
     }
@@ -138,7 +145,19 @@ impl Load {
 impl Outcome {
     /// Nothing.
     pub(crate) fn empty() -> Self {
-        Self { orders: Orders::new(), parcels: Parcels::new(), events: 0, parcel_events: 0, tombstones: 0 }
+        let (orders, parcels) = (Orders::new(), Parcels::new());
+        Self { orders, parcels, events: 0, parcel_events: 0, tombstones: 0, unreadable: 0 }
+    }
+
+    /// What both have done, of rows that only one of them has.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.orders.extend(other.orders);
+        self.parcels.extend(other.parcels);
+        self.events += other.events;
+        self.parcel_events += other.parcel_events;
+        self.tombstones += other.tombstones;
+        self.unreadable += other.unreadable;
+        self
     }
 
     /// Sends what stands, as a connector's snapshot reads it.
@@ -151,7 +170,7 @@ impl Outcome {
         for (id, order_id) in &self.parcels {
             source.send(PARCELS_TOPIC, *id, "r", "null", &parcel_row(*id, *order_id));
         }
-        source.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
+        source.flush();
     }
 
     /// What [`STAR`] gives once the star has all of it.
@@ -175,6 +194,36 @@ impl Outcome {
             };
         }
         lines
+    }
+}
+
+impl Hand {
+    pub(crate) fn new(client: &ClientConfig) -> Self {
+        Self(Source::new(client.create().expect("make a producer"), Outcome::empty(), 0))
+    }
+
+    /// Writes an order: it is there afterwards, with `status`.
+    pub(crate) fn order(&mut self, id: u64, status: &'static str) {
+        let op = if self.0.outcome.orders.insert(id, (7, status, 100)).is_some() { "u" } else { "c" };
+        self.0.send(TOPIC, id, op, "null", &row(id, 7, status, 100));
+    }
+
+    /// Writes a parcel: it is there afterwards, with `order_id`.
+    pub(crate) fn parcel(&mut self, id: u64, order_id: Option<u64>) {
+        let op = if self.0.outcome.parcels.insert(id, order_id).is_some() { "u" } else { "c" };
+        self.0.send(PARCELS_TOPIC, id, op, "null", &parcel_row(id, order_id));
+    }
+
+    /// Sends bytes with the key of a row.
+    pub(crate) fn bytes(&mut self, topic: &'static str, id: u64, value: &[u8]) {
+        self.0.outcome.unreadable += 1;
+        self.0.produce(topic, id, Some(value));
+    }
+
+    /// Waits until Kafka has all of it; gives what has been done so far.
+    pub(crate) fn done(&self) -> &Outcome {
+        self.0.flush();
+        &self.0.outcome
     }
 }
 
@@ -296,9 +345,15 @@ impl Source {
 
     fn spread_over(&mut self, partitions: i32) {
         if partitions != self.partitions {
-            self.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
+            self.flush();
+            // A producer that learns of new partitions asks for their leaders first.
+            std::thread::sleep(LEARNS_WITHIN);
             self.partitions = partitions;
         }
+    }
+
+    fn flush(&self) {
+        self.producer.flush(Duration::from_secs(60)).expect("Kafka takes what was sent");
     }
 
     fn record(&mut self, topic: &'static str, id: u64, value: Option<String>) {
@@ -308,19 +363,23 @@ impl Source {
             _ => &mut self.outcome.events,
         };
         *count += 1;
+        self.produce(topic, id, value.as_deref().map(str::as_bytes));
+        self.last.push_back((topic, id, value));
+        if self.last.len() > SENT_AGAIN {
+            self.last.pop_front();
+        }
+    }
+
+    fn produce(&self, topic: &str, id: u64, value: Option<&[u8]>) {
         let key = format!(r#"{{"id":{id}}}"#);
         let partition = i32::try_from(id % u64::from(self.partitions.unsigned_abs())).expect("a few");
         let mut record = BaseRecord::to(topic).key(&key).partition(partition);
-        record.payload = value.as_deref();
+        record.payload = value;
         while let Err((_, back)) = self.producer.send(record) {
             self.producer.poll(Duration::from_millis(10));
             record = back;
         }
         self.producer.poll(Duration::ZERO);
-        self.last.push_back((topic, id, value));
-        if self.last.len() > SENT_AGAIN {
-            self.last.pop_front();
-        }
     }
 }
 

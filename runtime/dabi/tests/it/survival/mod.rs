@@ -4,11 +4,13 @@
 
 mod answers;
 mod failpoints;
+mod disk;
 mod growth;
 mod kills;
 mod oracle;
 mod outages;
 mod owners;
+mod poison;
 mod retention;
 
 use std::time::Duration;

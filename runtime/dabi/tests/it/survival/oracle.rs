@@ -28,6 +28,13 @@ pub(super) fn check_star(world: &World, outcome: &Outcome) {
     assert_eq!(world.clickhouse.query("SELECT count() FROM dabi._dead_letters").trim(), "0");
 }
 
+/// Does the star equal the source already?
+pub(super) fn star_equals(world: &World, outcome: &Outcome) -> bool {
+    [(STAR, outcome.star()), (PARCELS_STAR, outcome.parcels_star())]
+        .iter()
+        .all(|(query, expected)| world.clickhouse.query(query) == *expected)
+}
+
 /// By key, so that a difference is shown and not two texts.
 fn lines(text: &str) -> BTreeSet<&str> {
     text.lines().collect()
@@ -41,7 +48,7 @@ async fn check_lake(lake: &Lake, outcome: &Outcome) {
         .last()
         .map(|manifest| manifest.head().position.iter().map(|(_, _, next)| next.0).sum())
         .unwrap_or_default();
-    let records = outcome.events + outcome.parcel_events + outcome.tombstones;
+    let records = outcome.events + outcome.parcel_events + outcome.tombstones + outcome.unreadable;
     assert_eq!(consumed.cast_unsigned(), records, "records + skipped = offsets");
 }
 
