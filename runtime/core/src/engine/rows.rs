@@ -106,6 +106,13 @@ fn as_inserted(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Arro
         (DataType::Timestamp(have, _), DataType::Timestamp(want, _)) if have == want => {
             Ok(make_array(column.to_data().into_builder().data_type(data_type.clone()).build()?))
         }
+        // So are those of a list, which arrow would cast only with the names of all zones.
+        (DataType::List(_), DataType::List(item)) => {
+            let lists = column.as_list::<i32>();
+            let items = as_inserted(lists.values(), item.data_type())?;
+            let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, nulls)?))
+        }
         _ => cast(column, data_type),
     }
 }
@@ -171,6 +178,21 @@ mod tests {
         assert_eq!(clean.as_ref(), column.as_ref(), "the same values in the same type");
         let clean = clean.as_list_opt::<i32>().map_or(Arc::clone(&clean), |lists| Arc::clone(lists.values()));
         clean.as_primitive::<T>().values().to_vec()
+    }
+
+    #[test]
+    fn times_without_a_zone_are_sent_as_utc_in_lists_too() {
+        let times = TimestampMicrosecondArray::from(vec![Some(7), None, Some(-7)]);
+        let utc: ArrayRef = Arc::new(times.clone().with_timezone("UTC"));
+        let lists = |times: ArrayRef| -> ArrayRef {
+            let item = Arc::new(Field::new_list_field(times.data_type().clone(), true));
+            let nulls = NullBuffer::from(vec![true, false]);
+            Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([3, 0]), times, Some(nulls)))
+        };
+        let times: ArrayRef = Arc::new(times);
+        assert_eq!(&as_inserted(&times, utc.data_type()).unwrap(), &utc);
+        let (times, utc) = (lists(times), lists(utc));
+        assert_eq!(&as_inserted(&times, utc.data_type()).unwrap(), &utc);
     }
 
     #[test]
