@@ -113,7 +113,7 @@ impl Evaluator {
                 let _ = switched.send(done);
             }
             Change::ReplaceStateful { entry, module, tables, switched } => {
-                let done = self.replace_stateful(&entry, module, tables);
+                let done = self.replace_stateful(&entry, &module, tables);
                 let _ = switched.send(done);
             }
             Change::Retire { entry } => self.transforms.retain(|transform| transform.entry != entry),
@@ -161,7 +161,7 @@ impl Evaluator {
     fn replace_stateful(
         &mut self,
         entry: &str,
-        module: Module,
+        module: &Module,
         tables: Vec<TargetTable>,
     ) -> Result<Switched, String> {
         let Some(stateful) = &mut self.stateful else { return Err(Unfit::untold().to_string()) };
@@ -169,7 +169,7 @@ impl Evaluator {
         // Told here and not by the asker, so that it comes before whatever the
         // next epoch tells of it: which may be that every row is evaluated.
         self.status.transform(entry, |report| {
-            report.live(&module, now_ms());
+            report.live(module, now_ms());
             report.note = Coverage::Reevaluating.note();
         });
         Ok(Switched {

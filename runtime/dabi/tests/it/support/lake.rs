@@ -34,7 +34,8 @@ pub(crate) async fn dead_letters(
     for file in manifests.iter().flat_map(|manifest| &manifest.dead_letters) {
         let object = store.get(&format!("{prefix}/{}", file.path).into()).await.expect("it was uploaded");
         let bytes = object.bytes().await.expect("it was uploaded whole");
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.build());
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(ParquetRecordBatchReaderBuilder::build);
         letters.extend(reader.expect("a Parquet file").map(|batch| batch.expect("readable")));
     }
     letters

@@ -39,7 +39,8 @@ fn whatever_the_disk_gives_back_the_star_is_right() {
         works(&world, &mut outcome, || {}, || cut(&written_last(&state)));
 
         // Bits have turned, here and there.
-        let turn = || files(&state).iter().filter(|file| size(file) >= SMALL).for_each(|file| turn_bits(file));
+        let turn =
+            || files(&state).iter().filter(|file| size(file) >= SMALL).for_each(|file| turn_bits(file));
         let log = works(&world, &mut outcome, || {}, turn);
         assert!(log.contains("building row state"), "{store}: a damaged state is believed:\n{log}");
     }

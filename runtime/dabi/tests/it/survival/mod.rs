@@ -1,10 +1,11 @@
-//! What the promise must hold through: kills at random and at chosen moments, outages, lost answers, two owners,
-//! more partitions and lost records, each under load on a real Kafka, each ending with the
+//! What the promise must hold through: kills at random and at chosen moments, outages,
+//! lost answers, two owners, more partitions, lost records, poison and disks that do
+//! not keep what they were given, each under load on a real Kafka, each ending with the
 //! oracle.
 
 mod answers;
-mod failpoints;
 mod disk;
+mod failpoints;
 mod growth;
 mod kills;
 mod oracle;
