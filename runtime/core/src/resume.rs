@@ -45,12 +45,23 @@ impl EpochRecord {
         Version::new(self.term, self.epoch)
     }
 
-    /// The record by which `term` takes the star of `pipeline` over: it says what
-    /// `last` said. It is to stand before anything of the term does; else, if
-    /// this owner ends early and an older one wakes up, the older one's next
-    /// record would be believed, though rows of this term outrank what it wrote.
+    /// The record by which `term` takes the star of `pipeline` over, to go on as
+    /// `start` says with `transforms`. It is to stand before anything of the term
+    /// does; else, if this owner ends early and an older one wakes up, the older
+    /// one's next record would be believed, though rows of this term outrank what
+    /// it wrote.
+    ///
+    /// It says what `last` said, but names no module that is given events from
+    /// before: until all of them are through, whenever this owner ends, its rows
+    /// stand above later ones.
     #[must_use]
-    pub fn takeover(pipeline: &str, term: Term, last: Option<&Self>) -> Self {
+    pub fn takeover(
+        pipeline: &str,
+        term: Term,
+        last: Option<&Self>,
+        start: &StatelessStart,
+        transforms: &[Running<'_>],
+    ) -> Self {
         let nothing = || Self {
             pipeline: pipeline.to_owned(),
             term,
@@ -60,7 +71,14 @@ impl EpochRecord {
             truncates: BTreeMap::new(),
             open_work: Vec::new(),
         };
-        last.map_or_else(nothing, |last| Self { term, epoch: Epoch(0), ..last.clone() })
+        let mut record = last.map_or_else(nothing, |last| Self { term, epoch: Epoch(0), ..last.clone() });
+        let reads_again = !start.position.covers(&record.position);
+        for (running, bring_up) in transforms.iter().zip(&start.transforms) {
+            if reads_again || *bring_up == BringUp::Replay {
+                record.modules.remove(running.name);
+            }
+        }
+        record
     }
 }
 

@@ -22,8 +22,14 @@ fn record(partitions: &[(i32, i64)], modules: &[(&str, &str)]) -> EpochRecord {
         modules: modules.iter().map(named).collect(),
         truncates: BTreeMap::from([("shop.orders".to_owned(), truncates())]),
         open_work: vec!["dependents of 3 changed rows".to_owned()],
-        ..EpochRecord::takeover("shop", Term(3), None)
+        ..taken_over(Term(3), None)
     }
+}
+
+/// The record by which an owner takes over who goes on with no transform.
+fn taken_over(term: Term, last: Option<&EpochRecord>) -> EpochRecord {
+    let start = StatelessStart { position: Position::default(), transforms: Vec::new() };
+    EpochRecord::takeover("shop", term, last, &start, &[])
 }
 
 fn truncates() -> Truncates {
@@ -38,12 +44,29 @@ fn running<'a>(source: &'a SourceTable, modules: &[(&'a str, &'a str)]) -> Vec<R
 #[test]
 fn a_takeover_says_what_was_said_last_and_claims_nothing_else() {
     let last = record(&[(0, 9)], &[("orders", "a")]);
-    let taken = EpochRecord::takeover("shop", Term(4), Some(&last));
+    let taken = taken_over(Term(4), Some(&last));
     assert!(taken.version() > last.version(), "an older owner's next record is not believed");
     assert_eq!(taken, EpochRecord { term: Term(4), epoch: Epoch(0), ..last });
-    let first = EpochRecord::takeover("shop", Term(1), None);
+    let first = taken_over(Term(1), None);
     assert_eq!((first.version(), first.position), (Version::new(Term(1), Epoch(0)), Position::default()));
     assert!(first.modules.is_empty() && first.truncates.is_empty() && first.open_work.is_empty());
+}
+
+/// Until all of them are through, its rows stand above later ones.
+#[test]
+fn a_takeover_names_no_module_that_is_given_events_from_before() {
+    let source = SourceTable::new("shop", "orders");
+    let names = |module, star: &[(i32, i64)]| {
+        let last = record(star, &[("orders", "a")]);
+        let running = running(&source, &[("orders", module)]);
+        let start = stateless(Some(&last), &position(&[(0, 5)]), &running);
+        let taken = EpochRecord::takeover("shop", Term(4), Some(&last), &start, &running);
+        assert_eq!((taken.version(), &taken.position), (Version::new(Term(4), Epoch(0)), &last.position));
+        taken.modules.contains_key("orders")
+    };
+    assert!(names("a", &[(0, 9)]));
+    assert!(!names("b", &[(0, 9)]));
+    assert!(!names("a", &[]), "the lake has a partition that the star lacks");
 }
 
 /// A star, a lake, the modules that run now: where the star goes on, and which of
@@ -126,7 +149,7 @@ fn truncates_of_another_table_are_not_taken_over() {
 #[test]
 fn row_state_is_distrusted_where_the_star_says_more_or_nothing() {
     let record = |partitions: &[(i32, i64)]| record(partitions, &[]);
-    let taken_over = |last: &EpochRecord| EpochRecord::takeover("shop", Term(4), Some(last));
+    let taken_over = |last: &EpochRecord| taken_over(Term(4), Some(last));
     let nothing = record(&[]);
     let cases = [
         (&[(0, 9)][..], None, Some("the warehouse does not know this pipeline")),

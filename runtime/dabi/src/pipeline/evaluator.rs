@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 use dabi_core::calendar;
 use dabi_core::change::{ChangeBatch, Op};
-use dabi_core::engine::stateful::{ClearedLetter, Commands, Letter, Outbox};
+use dabi_core::engine::stateful::{Commands, Letter, Outbox};
 use dabi_core::fold::Truncate;
 use dabi_core::position::Position;
 use dabi_core::resume;
@@ -27,7 +27,8 @@ use super::samples::Samples;
 use super::stateful::{Stateful, StatefulError, Stored};
 use super::status::{Status, now_ms};
 use super::swap::Coverage;
-use crate::warehouse::{DeadLetterRow, EpochRecord};
+use super::transforms::FIRST_GENERATION;
+use crate::warehouse::{ClearedLetterRow, DeadLetterRow, EpochRecord};
 
 /// Of how many events of a batch latency is measured.
 const LATENCY_SAMPLES_MAX: usize = 64;
@@ -40,7 +41,7 @@ pub(super) struct StarEpoch {
     pub(super) truncates: Vec<(TargetTable, Truncate)>,
     pub(super) dead_letters: Vec<DeadLetterRow>,
     /// Dead letters that are no more.
-    pub(super) cleared: Vec<ClearedLetter>,
+    pub(super) cleared: Vec<ClearedLetterRow>,
     pub(super) record: EpochRecord,
     /// Tells its inserts from others of the same version.
     pub(super) part: String,
@@ -111,7 +112,9 @@ impl StarEpoch {
             batches: insert.batches,
         }));
         let module = |letter: &Letter| stateful.module_of(&letter.transform);
+        let generation = stateful.generation();
         self.dead_letters.extend(outbox.raised.into_iter().map(|letter| DeadLetterRow {
+            generation,
             module: module(&letter),
             source: letter.table.to_string(),
             key: letter.key,
@@ -127,7 +130,12 @@ impl StarEpoch {
             ts_us: None,
             transform: letter.transform,
         }));
-        self.cleared.extend(outbox.cleared);
+        let cleared = outbox.cleared.into_iter();
+        self.cleared.extend(cleared.map(|letter| ClearedLetterRow {
+            transform: letter.transform,
+            generation,
+            key: letter.key,
+        }));
     }
 }
 
@@ -260,7 +268,11 @@ impl Evaluator {
             }
             dead_letters.extend(failed.iter().map(|failure| dead_letter(transform, failure)));
             let name = &transform.spec().name;
-            cleared.extend(repaired.into_iter().map(|key| ClearedLetter { transform: name.clone(), key }));
+            cleared.extend(repaired.into_iter().map(|key| ClearedLetterRow {
+                transform: name.clone(),
+                generation: FIRST_GENERATION,
+                key,
+            }));
         }
         Ok(StarEpoch {
             inserts,
@@ -397,6 +409,7 @@ fn dead_letter(transform: &LiveTransform, failure: &Failure) -> DeadLetterRow {
     let at = Truncate::at(event, 0);
     DeadLetterRow {
         transform: spec.name.clone(),
+        generation: FIRST_GENERATION,
         module: transform.module().hash().to_string(),
         source: spec.source.to_string(),
         topic: event.topic().to_string(),

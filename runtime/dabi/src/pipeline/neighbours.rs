@@ -15,7 +15,6 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use dabi_core::engine::state::{State, StateError};
-use dabi_core::engine::stateful::ClearedLetter;
 use dabi_core::fold::Truncate;
 use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
@@ -29,7 +28,9 @@ use crate::lake::{Lake, LakeError};
 use crate::source::{Message, SourceError};
 use crate::state::{Identity, Opened};
 use crate::transform::Runtime;
-use crate::warehouse::{DeadLetterRow, EpochRecord, Generations, OpenLetter, WarehouseError};
+use crate::warehouse::{
+    ClearedLetterRow, DeadLetterRow, EpochRecord, Generations, LetterScope, OpenLetter, WarehouseError,
+};
 use crate::watch::Watcher;
 
 /// How a start comes to each neighbour.
@@ -210,14 +211,14 @@ pub trait StarWarehouse: Send + Sync {
     async fn insert_dead_letters(
         &self,
         raised: &[DeadLetterRow],
-        cleared: &[ClearedLetter],
+        cleared: &[ClearedLetterRow],
         version: Version,
         token: &str,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError>;
 
-    /// Raises every open letter of `transforms` again under `version`, for the
-    /// floor that is then raised to it.
+    /// Raises every open letter of `transforms` again under `version`, in the first
+    /// generation.
     ///
     /// # Errors
     /// If it refuses.
@@ -228,14 +229,15 @@ pub trait StarWarehouse: Send + Sync {
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError>;
 
-    /// From now on no letter of `transforms` below `version` counts, whenever it
-    /// comes.
+    /// From now on only the letters in `scope` count of `transforms`, whenever they
+    /// come, unless the scope of a higher `version` says otherwise.
     ///
     /// # Errors
     /// If it refuses.
-    async fn raise_letter_floor(
+    async fn scope_letters(
         &self,
         transforms: &[&str],
+        scope: LetterScope,
         version: Version,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError>;

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use dabi_core::engine::state::{State, StateError};
-use dabi_core::engine::stateful::ClearedLetter;
 use dabi_core::fold::Truncate;
 use dabi_core::manifest::WriterId;
 use dabi_core::position::Position;
@@ -30,7 +29,8 @@ use crate::state::{self, Identity, Opened};
 use crate::telemetry::{Metrics, Stage};
 use crate::transform::{Reload, Runtime, TransformSettings};
 use crate::warehouse::{
-    DeadLetterRow, EncodedRows, EpochRecord, Generations, OpenLetter, Warehouse, WarehouseError,
+    ClearedLetterRow, DeadLetterRow, EncodedRows, EpochRecord, Generations, LetterScope, OpenLetter,
+    Warehouse, WarehouseError,
 };
 use crate::watch::Watcher;
 
@@ -210,7 +210,7 @@ impl StarWarehouse for ClickHouse {
     async fn insert_dead_letters(
         &self,
         raised: &[DeadLetterRow],
-        cleared: &[ClearedLetter],
+        cleared: &[ClearedLetterRow],
         version: Version,
         token: &str,
         stop: &CancellationToken,
@@ -227,13 +227,14 @@ impl StarWarehouse for ClickHouse {
         self.warehouse.carry_letters(transforms, version, stop).await
     }
 
-    async fn raise_letter_floor(
+    async fn scope_letters(
         &self,
         transforms: &[&str],
+        scope: LetterScope,
         version: Version,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        self.warehouse.raise_letter_floor(transforms, version, stop).await
+        self.warehouse.scope_letters(transforms, scope, version, stop).await
     }
 
     async fn open_letters(

@@ -44,7 +44,7 @@ use crate::failpoint::{Failpoint, reach};
 use crate::lake::Lake;
 use crate::state::{Identity, Opened};
 use crate::telemetry::Metrics;
-use crate::warehouse::{EpochRecord, Generations};
+use crate::warehouse::{EpochRecord, Generations, LetterScope};
 
 /// What bringing up takes.
 pub(super) struct BringUp<'a> {
@@ -187,6 +187,7 @@ impl BringUp<'_> {
         let tables: Vec<TargetTable> = stateful.tables().cloned().collect();
         let unsent = stateful.state.unsent().map_err(StatefulError::State)?;
         self.show(&tables, evaluator.term).await?;
+        self.show_letters(&evaluator).await?;
         self.stay_shown(&tables, evaluator.term).await?;
         for unsent in unsent {
             let outbox = Outbox::decode(&unsent.outbox).map_err(StatefulError::Outbox)?;
@@ -220,10 +221,10 @@ impl BringUp<'_> {
         if shown.is_none() {
             // Nobody sees anything yet: what comes may be watched.
             self.show(&tables, evaluator.term).await?;
+            self.show_letters(&evaluator).await?;
         } else {
             self.warehouse.ensure_tables(&tables, self.stop).await?;
         }
-        let before = evaluator.last;
         if !self.lake_position.is_empty() {
             tracing::info!("building row state of {} tables from the lake: {reason}", sources.len());
         }
@@ -245,10 +246,7 @@ impl BringUp<'_> {
         reach(Failpoint::ViewsDue);
         self.show(&tables, evaluator.term).await?;
         reach(Failpoint::ViewsSwitched);
-        // The store of the letters before was another one.
-        let names: Vec<&str> = loaded.iter().map(|one| one.module.spec().name.as_str()).collect();
-        let first = Version::new(evaluator.term, before.next());
-        self.warehouse.raise_letter_floor(&names, first, self.stop).await?;
+        self.show_letters(&evaluator).await?;
         self.stay_shown(&tables, evaluator.term).await?;
         Ok(evaluator)
     }
@@ -258,6 +256,17 @@ impl BringUp<'_> {
         self.warehouse.ensure_tables(tables, self.stop).await?;
         self.fence(term).await?;
         Ok(self.warehouse.show_tables(tables, self.stop).await?)
+    }
+
+    /// The letters of other stores, and of owners that have not come so far, count
+    /// no more.
+    async fn show_letters(&self, evaluator: &Evaluator) -> Result<(), PipelineError> {
+        let Some(stateful) = &evaluator.stateful else { return Ok(()) };
+        let names: Vec<&str> =
+            stateful.members.iter().map(|member| member.module().spec().name.as_str()).collect();
+        let scope = LetterScope { generation: stateful.generation(), ..LetterScope::FIRST };
+        let version = Version::new(evaluator.term, evaluator.last);
+        Ok(self.warehouse.scope_letters(&names, scope, version, self.stop).await?)
     }
 
     /// Sees that `tables`, which are shown, are so from now on.

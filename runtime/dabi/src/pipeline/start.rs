@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dabi_core::resume::{self, BringUp, Running};
+use dabi_core::resume::{self, BringUp, Running, StatelessStart};
 use dabi_core::table::SourceTable;
 use dabi_core::version::Version;
 use tokio::sync::{Semaphore, mpsc};
@@ -30,7 +30,7 @@ use super::transforms::Loaded;
 use super::{Pipeline, PipelineError, now_ms};
 use crate::compute::on_thread;
 use crate::failpoint::{Failpoint, reach};
-use crate::warehouse::EpochRecord;
+use crate::warehouse::{EpochRecord, LetterScope};
 
 /// Epochs whose dead letters may wait for the lake's lane.
 const LETTER_EPOCHS_MAX: usize = 64;
@@ -69,7 +69,14 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
     reach(Failpoint::LakeTakenOver);
     let lake_position = committer.position().clone();
     let record = warehouse.last_epoch(&settings.pipeline, &pipeline.stop).await?;
-    let takeover = EpochRecord::takeover(&settings.pipeline, term, record.as_ref());
+    let hashes: Vec<String> = transforms.iter().map(|t| t.module().hash().to_string()).collect();
+    let running = transforms.iter().zip(&hashes).map(|(transform, module)| {
+        let spec = transform.spec();
+        Running { name: &spec.name, module, source: &spec.source }
+    });
+    let running: Vec<Running<'_>> = running.collect();
+    let start = resume::stateless(record.as_ref(), &lake_position, &running);
+    let takeover = EpochRecord::takeover(&settings.pipeline, term, record.as_ref(), &start, &running);
     warehouse.record_epoch(&takeover, abort).await?;
     reach(Failpoint::StarTakenOver);
     for transform in &transforms {
@@ -102,7 +109,7 @@ pub(super) async fn start(pipeline: &Pipeline, abort: &CancellationToken) -> Res
         stop: &pipeline.stop,
         abort,
     };
-    bring_up(&mut evaluator, record.as_ref(), &with).await?;
+    bring_up(&mut evaluator, start, &with).await?;
     let mut evaluator = with.bring_up(evaluator, stateful, record.as_ref()).await?;
     warehouse.record_epoch(&evaluator.brought_up(), abort).await?;
     reach(Failpoint::BroughtUp);
@@ -185,7 +192,8 @@ async fn take_letters_over(
     let names: Vec<String> = transforms.iter().map(|transform| transform.spec().name.clone()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     warehouse.carry_letters(&names, version, stop).await?;
-    warehouse.raise_letter_floor(&names, version, stop).await?;
+    let scope = LetterScope { lowest: version, ..LetterScope::FIRST };
+    warehouse.scope_letters(&names, scope, version, stop).await?;
     for transform in transforms {
         let letters = warehouse.open_letters(&transform.spec().name, stop).await?;
         transform.letters = letters.into_iter().collect();
@@ -197,16 +205,9 @@ async fn take_letters_over(
 /// star rows are not all its own.
 async fn bring_up(
     evaluator: &mut Evaluator,
-    record: Option<&EpochRecord>,
+    start: StatelessStart,
     with: &rebuild::BringUp<'_>,
 ) -> Result<(), PipelineError> {
-    let hashes: Vec<String> = evaluator.transforms.iter().map(|t| t.module().hash().to_string()).collect();
-    let running = evaluator.transforms.iter().zip(&hashes).map(|(transform, module)| {
-        let spec = transform.spec();
-        Running { name: &spec.name, module, source: &spec.source }
-    });
-    let running: Vec<Running<'_>> = running.collect();
-    let start = resume::stateless(record, with.lake_position, &running);
     // Beside one that is behind, another of the same table may be up to date.
     let mut up_to_date = Vec::new();
     for (mut transform, bring_up) in

@@ -28,7 +28,7 @@ use rayon::prelude::*;
 
 use super::remarks::{self, Remarks};
 use super::status::Status;
-use super::transforms::Loaded;
+use super::transforms::{FIRST_GENERATION, Loaded};
 use crate::failpoint::{Failpoint, reach};
 use crate::telemetry::{Metrics, Stage};
 use crate::transform::{InputBatch, Module, ModuleHash, PoisonBudget, Workers};
@@ -201,6 +201,11 @@ impl Stateful {
         let mut tables = self.members.iter().flat_map(|member| &member.tables);
         let found = tables.find(|known| known.physical_name() == table);
         found.map_or_else(|| table.to_owned(), |known| known.view_name().to_owned())
+    }
+
+    /// The generation of all its tables.
+    pub(super) fn generation(&self) -> u32 {
+        self.tables().map(TargetTable::generation).max().unwrap_or(FIRST_GENERATION)
     }
 
     /// Every target's table.

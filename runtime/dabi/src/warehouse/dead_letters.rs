@@ -4,16 +4,16 @@
 //! takes its place, and a repaired or deleted row has none. As with the star,
 //! versions decide and not clocks, so that a resend changes nothing.
 //!
-//! Who takes a transform's rows over sets its *floor*: letters of a lower version
-//! do not count, whenever they arrive. Without it a letter that an older owner
-//! sends after all would stay open for ever, since nobody knows of it.
+//! Letters are of a generation, as rows of the star are, and who takes a transform
+//! over says which one counts, and from which version on ([`LetterScope`]). Without
+//! it a letter that another owner sends after all, or of tables that were never
+//! shown, would stay open for ever, since nobody knows of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dabi_core::dead_letter::{DeadLetter, Refuser, Stage};
-use dabi_core::engine::stateful::ClearedLetter;
 use dabi_core::position::Offset;
 use dabi_core::star::quote;
 use dabi_core::version::Version;
@@ -29,15 +29,43 @@ use super::literal;
 /// What readers see: the open ones.
 const DEAD_LETTERS: &str = "_dead_letters";
 /// What writers name.
-const LETTER_VERSIONS: &str = "_dead_letters__g1";
-/// From which version on the letters of a transform count.
-const FLOORS: &str = "_dead_letter_floors";
+const LETTER_VERSIONS: &str = "_dead_letters__g2";
+/// Which of them count.
+const SCOPES: &str = "_dead_letter_scopes";
+
+/// Which letters of a transform count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetterScope {
+    /// Those of the tables of this generation;
+    pub generation: u32,
+    /// of them, those from this version on.
+    pub lowest: Version,
+}
+
+impl LetterScope {
+    /// Of a transform that nobody has taken over.
+    pub const FIRST: Self = Self { generation: 1, lowest: Version(0) };
+}
+
+/// A dead letter that is no more.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClearedLetterRow {
+    /// Name of the transform.
+    pub transform: String,
+    /// Generation of its tables.
+    pub generation: u32,
+    /// The source row's key.
+    #[serde(rename = "id")]
+    pub key: String,
+}
 
 /// A row of `_dead_letters`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeadLetterRow {
     /// Name of the transform.
     pub transform: String,
+    /// Generation of its tables.
+    pub generation: u32,
     /// SHA-256 of its module.
     pub module: String,
     /// Source table.
@@ -195,14 +223,10 @@ struct KeyRow {
 struct LetterVersion<'a, Letter: Serialize> {
     #[serde(flatten)]
     letter: &'a Letter,
-    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     _version: u64,
     _deleted: u8,
-}
-
-#[derive(Serialize)]
-struct ClearedRow<'a> {
-    transform: &'a str,
 }
 
 impl Warehouse {
@@ -296,31 +320,30 @@ impl Warehouse {
     pub async fn insert_dead_letters(
         &self,
         raised: &[DeadLetterRow],
-        cleared: &[ClearedLetter],
+        cleared: &[ClearedLetterRow],
         version: Version,
         token: &str,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
         let mut body = Vec::new();
         for letter in raised {
-            let row = LetterVersion { letter, id: letter.id(), _version: version.0, _deleted: 0 };
+            let row = LetterVersion { letter, id: Some(letter.id()), _version: version.0, _deleted: 0 };
             push_line(&mut body, &row);
         }
-        for ClearedLetter { transform, key } in cleared {
-            let letter = &ClearedRow { transform };
-            let row = LetterVersion { letter, id: key.clone(), _version: version.0, _deleted: 1 };
+        for letter in cleared {
+            let row = LetterVersion { letter, id: None, _version: version.0, _deleted: 1 };
             push_line(&mut body, &row);
         }
         let sql = format!(
-            "INSERT INTO {}.{LETTER_VERSIONS} (transform, id, module, source, key, topic, partition, offset, stage, \
+            "INSERT INTO {}.{LETTER_VERSIONS} (transform, generation, id, module, source, key, topic, partition, offset, stage, \
              code, message, row, _lsn, _ts_us, _version, _deleted) FORMAT JSONEachRow",
             quote(&self.database)
         );
         self.send(&sql, Bytes::from(body), token, "store dead letters", stop).await
     }
 
-    /// Raises every open letter of `transforms` again, as it is, under `version`.
-    /// Done again after the floor has been raised to it, it finds nothing.
+    /// Raises every open letter of `transforms` again, as it is, under `version` and
+    /// in the first generation. Done again once that is their scope, it finds nothing.
     ///
     /// # Errors
     /// If ClickHouse refuses, or `stop` comes first.
@@ -333,9 +356,10 @@ impl Warehouse {
         let kept = "transform, id, module, source, key, topic, partition, offset, stage, code, message, row, \
                     recorded_at, _lsn, _ts_us";
         let sql = format!(
-            "INSERT INTO {}.{LETTER_VERSIONS} ({kept}, _version, _deleted) SELECT {kept}, {version}, 0 FROM ({}) \
-             WHERE transform IN ({}) AND _version < {version}",
+            "INSERT INTO {}.{LETTER_VERSIONS} (generation, {kept}, _version, _deleted) \
+             SELECT {}, {kept}, {version}, 0 FROM ({}) WHERE transform IN ({}) AND _version < {version}",
             quote(&self.database),
+            LetterScope::FIRST.generation,
             open_letters_sql(&self.database),
             literals(transforms),
             version = version.0,
@@ -343,25 +367,27 @@ impl Warehouse {
         self.execute(&sql, "carry dead letters over", stop).await
     }
 
-    /// No letter of `transforms` below `version` counts from now on: what is still
-    /// wrong was, or will be, raised again.
+    /// From now on only the letters in `scope` count of `transforms`, unless the
+    /// scope of a higher `version` says otherwise.
     ///
     /// # Errors
     /// If ClickHouse refuses, or `stop` comes first.
-    pub async fn raise_letter_floor(
+    pub async fn scope_letters(
         &self,
         transforms: &[&str],
+        scope: LetterScope,
         version: Version,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        let floors: Vec<String> =
-            transforms.iter().map(|name| format!("({}, {})", literal(name), version.0)).collect();
+        let LetterScope { generation, lowest } = scope;
+        let row = |name: &&str| format!("({}, {}, {generation}, {})", literal(name), version.0, lowest.0);
+        let rows: Vec<String> = transforms.iter().map(row).collect();
         let sql = format!(
-            "INSERT INTO {}.{FLOORS} (transform, version) VALUES {}",
+            "INSERT INTO {}.{SCOPES} (transform, version, generation, lowest) VALUES {}",
             quote(&self.database),
-            floors.join(", ")
+            rows.join(", ")
         );
-        self.execute(&sql, "set the floor of dead letters", stop).await
+        self.execute(&sql, "say which dead letters count", stop).await
     }
 
     /// Creates dabi's own tables.
@@ -381,20 +407,22 @@ impl Warehouse {
         );
         let dead_letters = format!(
             "CREATE TABLE IF NOT EXISTS {database}.{LETTER_VERSIONS} (
-                transform LowCardinality(String), id String COMMENT 'the key, or where the event stands',
+                transform LowCardinality(String), generation UInt32 COMMENT 'of its tables',
+                id String COMMENT 'the key, or where the event stands',
                 module String, source LowCardinality(String), key String,
                 topic LowCardinality(String), partition Int32, offset Int64,
                 stage LowCardinality(String), code LowCardinality(String), message String, row String,
                 recorded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'),
                 _lsn Nullable(Int64), _ts_us Nullable(Int64), _version UInt64, _deleted UInt8
-            ) ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY (transform, id)
+            ) ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY (transform, generation, id)
             SETTINGS non_replicated_deduplication_window = 1000
             COMMENT 'source rows that a transform could not use: raised, and cleared'"
         );
-        let floors = format!(
-            "CREATE TABLE IF NOT EXISTS {database}.{FLOORS} (transform LowCardinality(String), version UInt64)
-             ENGINE = ReplacingMergeTree(version) ORDER BY transform
-             COMMENT 'dead letters of a lower version do not count'"
+        let scopes = format!(
+            "CREATE TABLE IF NOT EXISTS {database}.{SCOPES} (
+                transform LowCardinality(String), version UInt64, generation UInt32, lowest UInt64
+            ) ENGINE = ReplacingMergeTree(version) ORDER BY transform
+            COMMENT 'which dead letters count: those of a generation, from a version on'"
         );
         let open_letters = format!(
             "CREATE OR REPLACE VIEW {database}.{DEAD_LETTERS} AS
@@ -409,7 +437,7 @@ impl Warehouse {
         );
         self.execute(&extend, "extend the table of epochs", stop).await?;
         self.execute(&dead_letters, "create the table of dead letters", stop).await?;
-        self.execute(&floors, "create the table of dead letters' floors", stop).await?;
+        self.execute(&scopes, "create the table of dead letters' scopes", stop).await?;
         self.check_view_is_free(DEAD_LETTERS, stop).await?;
         self.execute(&open_letters, "create the view of open dead letters", stop).await
     }
@@ -419,12 +447,16 @@ impl Warehouse {
 /// cleared before the filter takes it away.
 fn open_letters_sql(database: &str) -> String {
     let database = quote(database);
+    let LetterScope { generation, lowest } = LetterScope::FIRST;
     format!(
         "SELECT letters.* FROM {database}.{LETTER_VERSIONS} AS letters FINAL LEFT JOIN \
-         (SELECT transform, max(version) AS floor FROM {database}.{FLOORS} GROUP BY transform) AS floors \
-         ON letters.transform = floors.transform \
-         WHERE letters._deleted = 0 AND letters._version >= ifNull(floors.floor, 0) \
-         SETTINGS optimize_move_to_prewhere_if_final = 0"
+         (SELECT transform, argMax((generation, lowest), version) AS scope, 1 AS is_known \
+         FROM {database}.{SCOPES} GROUP BY transform) AS scopes ON letters.transform = scopes.transform \
+         WHERE letters._deleted = 0 \
+         AND letters.generation = if(scopes.is_known = 1, scopes.scope.1, {generation}) \
+         AND letters._version >= if(scopes.is_known = 1, scopes.scope.2, {}) \
+         SETTINGS optimize_move_to_prewhere_if_final = 0, join_use_nulls = 0",
+        lowest.0
     )
 }
 

@@ -21,7 +21,9 @@ mod targets;
 
 pub use client::Warehouse;
 pub use dabi_core::resume::EpochRecord;
-pub use dead_letters::{DeadLetterRow, LetterFilter, OpenLetter, StoredDeadLetter, WholeDeadLetter};
+pub use dead_letters::{
+    ClearedLetterRow, DeadLetterRow, LetterFilter, LetterScope, OpenLetter, StoredDeadLetter, WholeDeadLetter,
+};
 pub use error::WarehouseError;
 pub use insert::EncodedRows;
 pub use rows::StoredRows;

@@ -1,8 +1,7 @@
 //! What an older owner still sends when a newer one has taken the star over.
 
-use dabi::warehouse::{DeadLetterRow, LetterFilter, WarehouseError};
+use dabi::warehouse::{ClearedLetterRow, DeadLetterRow, LetterFilter, LetterScope, WarehouseError};
 use dabi_core::dead_letter::Stage;
-use dabi_core::engine::stateful::ClearedLetter;
 use dabi_core::version::{Epoch, Term, Version};
 
 use super::{Fixture, notes};
@@ -43,9 +42,10 @@ fn a_view_that_lost_its_table_tells_so_and_can_be_switched() {
     assert_eq!(fixture.count("star.f"), 0);
 }
 
-fn letter(transform: &str, key: &str) -> DeadLetterRow {
+fn letter(generation: u32, key: &str) -> DeadLetterRow {
     DeadLetterRow {
-        transform: transform.into(),
+        transform: "a".into(),
+        generation,
         module: "m".into(),
         source: "shop.t".into(),
         key: key.into(),
@@ -64,61 +64,82 @@ fn letter(transform: &str, key: &str) -> DeadLetterRow {
 struct Letters(Fixture);
 
 impl Letters {
-    fn raise(&self, transform: &str, key: &str, version: Version) {
-        self.store(&[letter(transform, key)], &[], version);
+    fn raise(&self, generation: u32, key: &str, version: Version) {
+        self.store(&[letter(generation, key)], &[], version);
     }
 
-    fn clear(&self, transform: &str, key: &str, version: Version) {
-        self.store(&[], &[ClearedLetter { transform: transform.into(), key: key.into() }], version);
+    fn clear(&self, generation: u32, key: &str, version: Version) {
+        self.store(&[], &[ClearedLetterRow { transform: "a".into(), generation, key: key.into() }], version);
     }
 
-    fn store(&self, raised: &[DeadLetterRow], cleared: &[ClearedLetter], version: Version) {
-        let token = format!("{}-{}-{raised:?}{cleared:?}", version.0, raised.len());
+    fn store(&self, raised: &[DeadLetterRow], cleared: &[ClearedLetterRow], version: Version) {
+        let token = format!("{}-{raised:?}{cleared:?}", version.0);
         let (warehouse, never) = (&self.0.warehouse, &self.0.never);
         block_on(warehouse.insert_dead_letters(raised, cleared, version, &token, never)).unwrap();
     }
 
+    fn carry(&self, version: Version) {
+        block_on(self.0.warehouse.carry_letters(&["a", "it's"], version, &self.0.never)).unwrap();
+    }
+
+    fn scope(&self, generation: u32, lowest: Version, version: Version) {
+        let scope = LetterScope { generation, lowest };
+        block_on(self.0.warehouse.scope_letters(&["a", "it's"], scope, version, &self.0.never)).unwrap();
+    }
+
     /// As people see them, and as a transform without row state takes them over.
     #[track_caller]
-    fn check(&self, transform: &str, keys: &[&str]) {
-        let filter = LetterFilter { transform: Some(transform.into()), ..LetterFilter::default() };
+    fn check(&self, keys: &[&str]) {
+        let filter = LetterFilter { transform: Some("a".into()), ..LetterFilter::default() };
         let patience = std::time::Duration::from_secs(10);
         let shown = block_on(self.0.warehouse.latest_dead_letters(&filter, 10, patience)).unwrap();
         let mut shown: Vec<&str> = shown.iter().map(|letter| letter.id.as_str()).collect();
         shown.sort_unstable();
-        let open = block_on(self.0.warehouse.open_letters(transform, &self.0.never)).unwrap();
+        let open = block_on(self.0.warehouse.open_letters("a", &self.0.never)).unwrap();
         let mut open: Vec<&str> = open.iter().map(|letter| letter.key.as_str()).collect();
         open.sort_unstable();
         assert_eq!((&shown[..], &open[..]), (keys, keys));
     }
 }
 
+fn version(term: u32, epoch: u64) -> Version {
+    Version::new(Term(term), Epoch(epoch))
+}
+
+/// Without row state: an owner carries over what is open, and what another one
+/// still raises does not count.
 #[test]
-fn letters_below_the_floor_do_not_count_but_those_carried_over() {
+fn letters_of_a_lower_version_do_not_count_but_those_carried_over() {
     let letters = Letters(Fixture::start());
-    let (warehouse, never) = (&letters.0.warehouse, &letters.0.never);
-    let old = |epoch| Version::new(Term(1), Epoch(epoch));
-    let new = |epoch| Version::new(Term(2), Epoch(epoch));
-    letters.raise("a", "it's open", old(1));
-    letters.raise("a", "mended", old(2));
-    letters.clear("a", "mended", old(3));
-    letters.raise("b", "of another", old(1));
-    letters.check("a", &["it's open"]);
-
+    letters.raise(1, "it's open", version(1, 1));
+    letters.raise(1, "mended", version(1, 2));
+    letters.clear(1, "mended", version(1, 3));
+    letters.check(&["it's open"]);
     for _ in 0..2 {
-        block_on(warehouse.carry_letters(&["a"], new(0), never)).unwrap();
-        block_on(warehouse.raise_letter_floor(&["a"], new(0), never)).unwrap();
         // Both are asked again after a doubtful answer.
-        letters.raise("a", "late", old(9));
+        letters.carry(version(2, 0));
+        letters.scope(1, version(2, 0), version(2, 0));
+        letters.raise(1, "late", version(1, 9));
     }
-    letters.check("a", &["it's open"]);
-    letters.check("b", &["of another"]);
+    letters.check(&["it's open"]);
+    letters.clear(1, "it's open", version(2, 1));
+    letters.raise(1, "late", version(2, 2));
+    letters.check(&["late"]);
+    letters.scope(1, version(1, 0), version(1, 0));
+    letters.check(&["late"]);
+}
 
-    letters.clear("a", "it's open", new(1));
-    letters.raise("a", "late", new(2));
-    letters.check("a", &["late"]);
-    block_on(warehouse.raise_letter_floor(&["a", "b"], new(3), never)).unwrap();
-    block_on(warehouse.raise_letter_floor(&["a"], old(1), never)).unwrap();
-    letters.check("a", &[]);
-    letters.check("b", &[]);
+/// With row state: letters belong to the tables that are shown.
+#[test]
+fn letters_of_tables_that_are_not_shown_do_not_count() {
+    let letters = Letters(Fixture::start());
+    letters.scope(5, Version(0), version(5, 9));
+    letters.raise(5, "known", version(5, 1));
+    letters.raise(7, "known", version(7, 1));
+    letters.raise(7, "unknown", version(7, 1));
+    letters.check(&["known"]);
+    letters.scope(5, Version(0), version(8, 0));
+    letters.scope(7, Version(0), version(7, 9));
+    letters.clear(5, "known", version(5, 2));
+    letters.check(&[]);
 }
