@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow::datatypes::{DataType, Int64Type};
 use dabi::lake::{Lake, LakeError};
 use dabi_core::change::ChangeBatch;
@@ -15,13 +16,14 @@ use crate::database::{Key, Row, Rows};
 use crate::expected::expected;
 use crate::kafka::offset;
 use crate::schema::{Schema, Table};
+use crate::transforms::texts;
 use crate::world::{Shared, World};
 
 /// The star is the transforms over the source tables, and so are its dead
 /// letters and what is held.
 pub(crate) fn star(world: &World, held: &BTreeMap<String, u64>) -> Result<(), String> {
     let transforms = world.transforms.iter().cloned().zip(world.modules.iter().copied()).collect::<Vec<_>>();
-    let expected = expected(&world.database.tables, &transforms);
+    let expected = expected(&world.database, &transforms);
     for (view, want) in &expected.views {
         let have = world.warehouse.view(view);
         let more: BTreeSet<_> = have.difference(want).collect();
@@ -124,7 +126,10 @@ fn rows(schema: &Schema, table: &Table, fold: &Fold) -> Rows {
                 key(&format!("r{place}"), &format!("r{place}_sub"), schema.tables[*to].composite, row)
             });
             let references = references.collect();
-            let value = Row { v: int("v", row), big: text("big", row), references };
+            let at = batch.row_fields().iter().position(|field| field.name() == "at").expect("it is sent");
+            let at = texts(&batch.row_columns()[at..=at], row).remove(0);
+            let at_us = string_to_timestamp_nanos(&at).map(|nanos| nanos / 1000).ok();
+            let value = Row { v: int("v", row), big: text("big", row), at_us, references };
             rows.insert(key("id", "sub", table.composite, row).expect("a row has a key"), value);
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use crate::schema::Schema;
+use crate::transforms::POISON;
 
 /// A primary key: `id`, and `sub` in tables that have it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,16 +18,28 @@ pub(crate) struct Key {
     pub(crate) sub: Option<String>,
 }
 
+impl Key {
+    /// As a dead letter names it.
+    pub(crate) fn shown(&self) -> String {
+        self.sub.as_ref().map_or(self.id.to_string(), |sub| format!("{}, {sub}", self.id))
+    }
+}
+
 /// The columns beside the key. Foreign keys may dangle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) v: Option<i64>,
     pub(crate) big: Option<String>,
+    /// µs since 1970.
+    pub(crate) at_us: Option<i64>,
     pub(crate) references: Vec<Option<Key>>,
 }
 
 /// The rows of one table.
 pub(crate) type Rows = BTreeMap<Key, Row>;
+
+/// What became of each key: a row, or none, after each commit time that touched it.
+pub(crate) type History = BTreeMap<Key, Vec<(i64, Option<Row>)>>;
 
 /// What happened to a row, or to a table.
 #[derive(Clone, Debug)]
@@ -68,17 +81,20 @@ pub(crate) struct Change {
 pub(crate) struct Database {
     schema: Schema,
     pub(crate) tables: Vec<Rows>,
+    pub(crate) histories: Vec<History>,
     pub(crate) log: Vec<Change>,
     lsn: i64,
     tx: i64,
 }
 
 const FIRST_TS_US: i64 = 1_760_000_000_000_000;
+const TICK_US: i64 = 1_000;
 
 impl Database {
     pub(crate) fn new(schema: &Schema) -> Self {
         let tables = vec![Rows::new(); schema.tables.len()];
-        Self { schema: schema.clone(), tables, log: Vec::new(), lsn: 100, tx: 0 }
+        let histories = vec![History::new(); schema.tables.len()];
+        Self { schema: schema.clone(), tables, histories, log: Vec::new(), lsn: 100, tx: 0 }
     }
 
     /// Commits a random transaction.
@@ -114,7 +130,7 @@ impl Database {
         let Some(key) = self.existing_key(table, rng) else { return };
         let drawn = self.random_row(table, rng);
         let row = self.tables[table].get_mut(&key).expect("an existing key");
-        (row.v, row.references) = (drawn.v, drawn.references);
+        (row.v, row.at_us, row.references) = (drawn.v, drawn.at_us, drawn.references);
         let row = row.clone();
         let big_unsent = self.leaves_out(table, &row);
         self.write(table, Act::Update { key, row, big_unsent });
@@ -155,8 +171,26 @@ impl Database {
         self.lsn += 10;
         // Several transactions commit within a tick of the clock, where LSNs tell them apart.
         let tick = if self.schema.has_lsn { self.tx / 3 } else { self.tx };
-        let ts_us = FIRST_TS_US + tick * 1_000;
+        let ts_us = FIRST_TS_US + tick * TICK_US;
+        self.remember(table, &act, ts_us);
         self.log.push(Change { table, act, ts_us, lsn: self.lsn, tx: self.tx });
+    }
+
+    fn remember(&mut self, table: usize, act: &Act, ts_us: i64) {
+        let history = &mut self.histories[table];
+        let touched = match act {
+            Act::Create(key, row) | Act::Update { key, row, .. } | Act::Arrive { key, row, .. } => {
+                vec![(key.clone(), Some(row.clone()))]
+            }
+            Act::Delete(key) | Act::Leave { key, .. } => vec![(key.clone(), None)],
+            Act::Truncate => history.keys().map(|key| (key.clone(), None)).collect(),
+        };
+        for (key, row) in touched {
+            let of_key = history.entry(key).or_default();
+            // Of one commit time the last stands.
+            of_key.retain(|(at, _)| *at != ts_us);
+            of_key.push((ts_us, row));
+        }
     }
 
     fn existing_key(&self, table: usize, rng: &mut Rng) -> Option<Key> {
@@ -172,8 +206,11 @@ impl Database {
 
     fn random_row(&self, table: usize, rng: &mut Rng) -> Row {
         let references = &self.schema.tables[table].references;
+        // Few are refused: where versions are kept, one that was refused is for good.
+        let v = if rng.u8(0..40) == 0 { POISON } else { rng.i64(-1..POISON) };
         Row {
-            v: (rng.u8(0..10) > 0).then(|| rng.i64(-1..8)),
+            v: (rng.u8(0..10) > 0).then_some(v),
+            at_us: (rng.u8(0..10) > 0).then(|| FIRST_TS_US + rng.i64(-2..40) * TICK_US),
             big: (rng.u8(0..10) > 1).then(|| ["x", "y", "zz"][rng.usize(0..3)].to_owned()),
             references: references
                 .iter()

@@ -5,16 +5,21 @@
 //! (That the real stores keep to this through any loss of power is shown by
 //! their own tests, step by step.)
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::BinaryArray;
 use dabi_core::engine::state::testing::MapState;
 use dabi_core::engine::state::{Commit, Committed, Members, Space, State, StateError, StateSize, Unsent};
 use dabi_core::version::Epoch;
 
-/// What is durable; `None` where no store was made. Cheap to clone.
+/// What is durable after each of the last commits, the newest at the end; nothing
+/// where no store was made. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<Option<MapState>>>);
+pub(crate) struct Disk(Arc<Mutex<VecDeque<MapState>>>);
+
+/// Commits that a copy from before may lack.
+const KEPT_MAX: usize = 6;
 
 /// A store as the process that has opened it sees it.
 pub(crate) struct Store {
@@ -25,13 +30,28 @@ pub(crate) struct Store {
 impl Disk {
     /// Opens the store, or makes it.
     pub(crate) fn open(&self) -> Store {
-        let mut durable = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Store { memory: durable.get_or_insert_default().clone(), disk: self.clone() }
+        let mut durable = self.lock();
+        if durable.is_empty() {
+            durable.push_back(MapState::default());
+        }
+        let memory = durable.back().cloned().unwrap_or_default();
+        Store { memory, disk: self.clone() }
     }
 
     /// Takes away what is on it.
     pub(crate) fn lose(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().clear();
+    }
+
+    /// Puts a copy from before the last `commits` in its place.
+    pub(crate) fn go_back(&self, commits: usize) {
+        let mut durable = self.lock();
+        let left = durable.len().saturating_sub(commits).max(1);
+        durable.truncate(left);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<MapState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,7 +80,11 @@ impl State for Store {
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StateError> {
         self.memory.commit(commit)?;
-        *self.disk.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.memory.clone());
+        let mut durable = self.disk.lock();
+        durable.push_back(self.memory.clone());
+        if durable.len() > KEPT_MAX {
+            durable.pop_front();
+        }
         Ok(())
     }
 

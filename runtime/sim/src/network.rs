@@ -15,7 +15,7 @@ use crate::transforms::Version;
 use crate::world::{Shared, World};
 
 /// How long a sender waits for an answer.
-const PATIENCE_MS: u64 = 3_000;
+const PATIENCE_MS: u64 = 400;
 /// After an attempt without an answer comes a pause, then another.
 const PAUSE_MS: u64 = 50;
 
@@ -40,6 +40,13 @@ pub(crate) struct Life {
 pub(crate) struct Line {
     pub(crate) world: Shared,
     pub(crate) life: Arc<Life>,
+}
+
+/// May a request arrive when its sender has asked again?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lateness {
+    Possible,
+    Never,
 }
 
 /// The sender was told to stop before there was an answer.
@@ -85,13 +92,14 @@ impl Line {
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         what: &str,
+        lateness: Lateness,
         stop: &CancellationToken,
         request: impl Fn(&mut World) -> T + Clone + Send + 'static,
     ) -> Result<T, Stopped> {
         let until_answered = async {
             loop {
                 let (world, request) = (self.world.clone(), request.clone());
-                if let Some(answer) = self.attempt(what, async move { world.with(request) }).await {
+                if let Some(answer) = self.attempt(what, lateness, async move { world.with(request) }).await {
                     return answer;
                 }
                 sleep(Duration::from_millis(PAUSE_MS)).await;
@@ -108,12 +116,13 @@ impl Line {
     pub(crate) async fn attempt<T: Send + 'static>(
         &self,
         what: &str,
+        lateness: Lateness,
         request: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         self.awake().await;
         let (fate, there_ms, back_ms) = self.world.with(|world| {
             world.requests += 1;
-            let fate = fate(world);
+            let fate = fate(world, lateness);
             let (there, back) = (latency_ms(world), latency_ms(world));
             let late = PATIENCE_MS + world.rng.u64(0..2 * PATIENCE_MS);
             (fate, if fate == Fate::Late { late } else { there }, back)
@@ -166,15 +175,15 @@ impl Line {
     }
 }
 
-fn fate(world: &mut World) -> Fate {
+fn fate(world: &mut World, lateness: Lateness) -> Fate {
     if world.calm {
         return Fate::Answered;
     }
-    match world.rng.u8(0..60) {
-        0..4 => Fate::Refused,
-        4..8 => Fate::Unanswered,
-        8 => Fate::Lost,
-        9 => Fate::Late,
+    match world.rng.u8(0..100) {
+        0..3 => Fate::Refused,
+        3..6 => Fate::Unanswered,
+        6 => Fate::Lost,
+        7 if lateness == Lateness::Possible => Fate::Late,
         _ => Fate::Answered,
     }
 }
@@ -183,7 +192,7 @@ fn fate(world: &mut World) -> Fate {
 fn latency_ms(world: &mut World) -> u64 {
     match world.rng.u8(0..40) {
         _ if world.calm => 1,
-        0 => world.rng.u64(100..2_000),
+        0 => world.rng.u64(100..1_000),
         1..4 => world.rng.u64(10..100),
         _ => world.rng.u64(1..10),
     }

@@ -18,7 +18,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use crate::network::Line;
+use crate::network::{Lateness, Line};
 
 /// How often a client tries by itself.
 const ATTEMPTS: usize = 3;
@@ -37,7 +37,7 @@ impl Objects {
     {
         for _ in 0..ATTEMPTS {
             let objects = Arc::clone(&self.0.world.objects);
-            if let Some(answer) = self.0.attempt(what, request(objects)).await {
+            if let Some(answer) = self.0.attempt(what, Lateness::Possible, request(objects)).await {
                 return answer;
             }
         }
@@ -67,11 +67,11 @@ impl ObjectStore for Objects {
         }
         self.ask(&format!("put {path}"), |objects| {
             let (path, payload, options) = (path.clone(), payload.clone(), options.clone());
-            let line = self.0.clone();
+            let (world, id) = (self.0.world.clone(), self.0.life.id);
             async move {
                 let put = objects.put_opts(&path, payload, options).await;
                 if let (Ok(_), Some(term)) = (&put, term_from_path(path.as_ref())) {
-                    line.world.with(|world| world.claims.push((term, line.life.id)));
+                    world.with(|world| world.claims.push((term, id)));
                 }
                 put
             }

@@ -29,6 +29,8 @@ const REST: Duration = Duration::from_secs(600);
 const STOP: Duration = Duration::from_secs(60);
 /// Processes beside the newest.
 const OLD_MAX: usize = 3;
+/// Within so many turns of the scheduler everything of a process that died is gone.
+const TURNS_MAX: usize = 100;
 
 /// What a run that passed has been through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,7 +155,7 @@ impl Run {
             sleep(Duration::from_millis(wait_ms)).await;
             self.reap().await?;
             self.send();
-            self.strike().await;
+            self.strike().await?;
             let has_owner = self.processes.last().is_some_and(Process::is_awake);
             if !has_owner && self.world.with(|world| world.strikes(5)) {
                 self.start();
@@ -277,12 +279,12 @@ impl Run {
         })
     }
 
-    async fn strike(&mut self) {
+    async fn strike(&mut self) -> Result<(), String> {
         let strikes = |one_in| self.world.with(|world| world.strikes(one_in));
         let (crash, stop, pause, wake, deploy) =
-            (strikes(50), strikes(150), strikes(60), strikes(30), strikes(200));
+            (strikes(80), strikes(200), strikes(100), strikes(40), strikes(200));
         if crash {
-            self.crash().await;
+            self.crash().await?;
         }
         let newest = self.processes.last().filter(|newest| newest.is_awake()).map(|newest| &newest.life);
         if stop && let Some(life) = newest {
@@ -308,26 +310,45 @@ impl Run {
                 world.modules[which] += 1;
             });
         }
+        Ok(())
     }
 
-    /// Some process dies, and now and then its disk with it.
-    async fn crash(&mut self) {
+    /// Some process dies; now and then its disk with it, or a copy from before comes
+    /// in its place.
+    async fn crash(&mut self) -> Result<(), String> {
         if self.processes.is_empty() {
-            return;
+            return Ok(());
         }
-        let (index, loses_disk) =
-            self.world.with(|world| (world.rng.usize(0..self.processes.len()), world.rng.u8(0..8) == 0));
+        let index = self.world.with(|world| world.rng.usize(0..self.processes.len()));
         let Process { life, ended, .. } = self.processes.remove(index);
         let id = life.id;
-        self.world
-            .note(|| format!("p{id} crashes{}", if loses_disk { ", and its disk is lost" } else { "" }));
         ended.abort();
         // Also if it has ended by itself in this very moment.
         let _ = ended.await;
         self.report.crashes += 1;
-        if loses_disk {
-            self.world.with(|world| world.disks[life.disk].lose());
+        self.world.with(|world| {
+            let disk = world.disks[life.disk].clone();
+            let of_disk = match world.rng.u8(0..8) {
+                0 => {
+                    disk.lose();
+                    ", and its disk is lost"
+                }
+                1 => {
+                    disk.go_back(world.rng.usize(1..5));
+                    ", and its disk is an old one"
+                }
+                _ => "",
+            };
+            world.trace.note(|| format!("p{id} crashes{of_disk}"));
+        });
+        // A task that nobody owned would go on beside the next process.
+        for _ in 0..TURNS_MAX {
+            if Arc::strong_count(&life) == 1 {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
         }
+        Err(format!("p{id} has died, and something of it lives on"))
     }
 
     /// Takes away those that have ended; gives those that ended well.

@@ -16,8 +16,8 @@ pub(crate) struct Schema {
     pub(crate) has_schemas: bool,
 }
 
-/// A table `t<number>` with the columns `id`, `sub` (if composite), `v`, `big`
-/// and for each reference `r<place>` (and `r<place>_sub`).
+/// A table `t<number>` with the columns `id`, `sub` (if composite), `v`, `big`,
+/// `at` and for each reference `r<place>` (and `r<place>_sub`).
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) number: usize,

@@ -6,14 +6,15 @@
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use dabi::pipeline::StarWarehouse;
-use dabi::warehouse::{DeadLetterRow, EpochRecord, Generations, OpenLetter, WarehouseError};
-use dabi_core::engine::stateful::ClearedLetter;
+use dabi::warehouse::{
+    ClearedLetterRow, DeadLetterRow, EpochRecord, Generations, LetterScope, OpenLetter, WarehouseError,
+};
 use dabi_core::fold::Truncate;
 use dabi_core::star::TargetTable;
 use dabi_core::version::Version;
 use tokio_util::sync::CancellationToken;
 
-use crate::network::Line;
+use crate::network::{Lateness, Line};
 use crate::process::PIPELINE;
 use crate::warehouse::{Letter, UnknownTable};
 use crate::world::World;
@@ -28,7 +29,20 @@ impl Star {
         stop: &CancellationToken,
         request: impl Fn(&mut World) -> T + Clone + Send + 'static,
     ) -> Result<T, WarehouseError> {
-        self.0.ask(what, stop, request).await.map_err(|_| WarehouseError::Stopped(what.to_owned()))
+        let asked = self.0.ask(what, Lateness::Possible, stop, request).await;
+        asked.map_err(|_| WarehouseError::Stopped(what.to_owned()))
+    }
+
+    /// As [`Star::ask`], for what makes, shows and takes away tables: `rebuild`, in
+    /// the pipeline, says why it must not be late.
+    async fn change<T: Send + 'static>(
+        &self,
+        what: &str,
+        stop: &CancellationToken,
+        request: impl Fn(&mut World) -> T + Clone + Send + 'static,
+    ) -> Result<T, WarehouseError> {
+        let asked = self.0.ask(what, Lateness::Never, stop, request).await;
+        asked.map_err(|_| WarehouseError::Stopped(what.to_owned()))
     }
 
     /// As [`Star::ask`], where there may be no such table.
@@ -38,11 +52,7 @@ impl Star {
         stop: &CancellationToken,
         request: impl Fn(&mut World) -> Result<T, UnknownTable> + Clone + Send + 'static,
     ) -> Result<T, WarehouseError> {
-        self.ask(what, stop, request).await?.map_err(|UnknownTable(table)| WarehouseError::Refused {
-            doing: what.to_owned(),
-            message: format!("there is no table {table}"),
-            remedy: "",
-        })
+        self.ask(what, stop, request).await?.map_err(|unknown| refused(what, &unknown))
     }
 }
 
@@ -56,7 +66,8 @@ impl StarWarehouse for Star {
         for table in tables {
             let table = table.clone();
             let what = format!("show {}", table.physical_name());
-            self.ask_table(&what, stop, move |world| world.warehouse.show(&table)).await?;
+            let shown = self.change(&what, stop, move |world| world.warehouse.show(&table)).await?;
+            shown.map_err(|unknown| refused(&what, &unknown))?;
         }
         Ok(())
     }
@@ -69,7 +80,7 @@ impl StarWarehouse for Star {
         for table in tables {
             let table = table.clone();
             let what = format!("create {}", table.physical_name());
-            self.ask(&what, stop, move |world| world.warehouse.create(&table)).await?;
+            self.change(&what, stop, move |world| world.warehouse.create(&table)).await?;
         }
         Ok(())
     }
@@ -81,7 +92,7 @@ impl StarWarehouse for Star {
 
     async fn drop_generation(&self, table: &str, stop: &CancellationToken) -> Result<(), WarehouseError> {
         let name = table.to_owned();
-        self.ask(&format!("drop {table}"), stop, move |world| world.warehouse.drop_table(&name)).await
+        self.change(&format!("drop {table}"), stop, move |world| world.warehouse.drop_table(&name)).await
     }
 
     async fn last_epoch(
@@ -139,13 +150,17 @@ impl StarWarehouse for Star {
     async fn insert_dead_letters(
         &self,
         raised: &[DeadLetterRow],
-        cleared: &[ClearedLetter],
+        cleared: &[ClearedLetterRow],
         version: Version,
         _token: &str,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
-        let open = raised.iter().map(|row| (Letter::of(&row.transform, row.id()), Some(open_letter(row))));
-        let gone = cleared.iter().map(|letter| (Letter::of(&letter.transform, letter.key.clone()), None));
+        let open = raised
+            .iter()
+            .map(|row| (Letter::of(&row.transform, row.generation, &row.id()), Some(open_letter(row))));
+        let gone = cleared
+            .iter()
+            .map(|letter| (Letter::of(&letter.transform, letter.generation, &letter.key), None));
         let letters: Vec<(Letter, Option<OpenLetter>)> = open.chain(gone).collect();
         let what = format!("store dead letters of {version:?}: {letters:?}");
         self.ask(&what, stop, move |world| world.warehouse.letters.insert(&letters, version)).await
@@ -162,15 +177,16 @@ impl StarWarehouse for Star {
         self.ask(&what, stop, move |world| world.warehouse.letters.carry(&names, version)).await
     }
 
-    async fn raise_letter_floor(
+    async fn scope_letters(
         &self,
         transforms: &[&str],
+        scope: LetterScope,
         version: Version,
         stop: &CancellationToken,
     ) -> Result<(), WarehouseError> {
         let names: Vec<String> = transforms.iter().map(|&name| name.to_owned()).collect();
-        let what = format!("raise the floor of letters of {names:?} to {version:?}");
-        self.ask(&what, stop, move |world| world.warehouse.letters.raise_floor(&names, version)).await
+        let what = format!("of the letters of {names:?} count {scope:?}, says {version:?}");
+        self.ask(&what, stop, move |world| world.warehouse.letters.scope(&names, scope, version)).await
     }
 
     async fn open_letters(
@@ -187,6 +203,11 @@ impl StarWarehouse for Star {
     }
 
     async fn close(&self) {}
+}
+
+fn refused(doing: &str, UnknownTable(table): &UnknownTable) -> WarehouseError {
+    let message = format!("there is no table {table}");
+    WarehouseError::Refused { doing: doing.to_owned(), message, remedy: "" }
 }
 
 fn open_letter(row: &DeadLetterRow) -> OpenLetter {

@@ -8,16 +8,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute::take;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType as Arrow, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dabi::transform::{
     Applied, ApplyFailure, InputBatch, Module, ModuleHash, Program, RowError, Running, Settings, TargetRows,
 };
 use dabi_core::data_type::DataType;
 use dabi_core::spec::{
-    ColumnSource, InputColumn, Lookup, MissingPolicy, Options, Spec, Target, TargetColumn, TargetKind,
+    AsOf, ColumnSource, InputColumn, Lookup, MissingPolicy, Options, Spec, Target, TargetColumn, TargetKind,
 };
 use fastrand::Rng;
 
@@ -49,6 +51,12 @@ pub(crate) enum Kind {
     Shared,
     /// One or none, sorted by something that changes.
     Sorted,
+    /// As `Own`, and each version is kept.
+    Versions,
+    /// As `Own`, with the version of another row that was valid `at` a time.
+    Refers,
+    /// As `Own`, of each change.
+    Changes,
 }
 
 /// The number of a module: another one is another function.
@@ -58,7 +66,7 @@ pub(crate) type Version = u32;
 pub(crate) type Computed = (i64, String);
 
 /// The value that every transform refuses.
-const POISON: i64 = 7;
+pub(crate) const POISON: i64 = 7;
 
 /// What a module gives a target for a source row with `v`, whose inputs read
 /// `digest`; `None` if it refuses the row.
@@ -70,21 +78,34 @@ pub(crate) fn outputs(module: Version, kind: Kind, v: Option<i64>, digest: &str)
     let n = v.rem_euclid(3);
     let own = format!("m{module}|{digest}");
     Some(match kind {
-        Kind::Own | Kind::Sorted if n == 2 => Vec::new(),
-        Kind::Own | Kind::Sorted => vec![(n, own)],
         Kind::Several => (0..n).map(|each| (each, own.clone())).collect(),
         // The same for some source rows, and for others not.
         Kind::Shared => vec![(n, format!("m{module}|{}", v / 3 % 2))],
+        Kind::Own | Kind::Sorted | Kind::Versions | Kind::Refers | Kind::Changes if n == 2 => Vec::new(),
+        Kind::Own | Kind::Sorted | Kind::Versions | Kind::Refers | Kind::Changes => vec![(n, own)],
     })
 }
 
 impl Transform {
-    /// One for each of some tables, in the order of their names.
+    /// One for each of some tables, and one more for some of them that keeps their
+    /// changes.
     pub(crate) fn random(schema: &Schema, rng: &mut Rng) -> Vec<Self> {
         let mut sources: Vec<usize> = (0..schema.tables.len()).collect();
         rng.shuffle(&mut sources);
         sources.truncate(rng.usize(1..=sources.len()));
-        sources.iter().enumerate().map(|(number, source)| draft(schema, number, *source, rng)).collect()
+        let mut all = Vec::new();
+        for source in sources {
+            all.push(draft(schema, all.len(), source, rng));
+            // Without LSNs a change that is sent again is another one.
+            if schema.has_lsn && rng.u8(0..10) < 3 {
+                all.push(keeping_changes(schema, all.len(), source, rng));
+            }
+        }
+        refer(schema, &mut all, rng);
+        for transform in &all {
+            transform.spec.validate().expect("a declaration that makes sense");
+        }
+        all
     }
 
     /// Its module number `version`.
@@ -98,27 +119,12 @@ impl Transform {
 fn draft(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transform {
     let stateless = rng.u8(0..10) < 4;
     let table = &schema.tables[source];
-    let mut this = Transform {
-        spec: Spec {
-            name: format!("x{number}"),
-            version: "1".into(),
-            source: table.name(),
-            columns: Vec::new(),
-            lookups: Vec::new(),
-            targets: Vec::new(),
-            options: Options::new(),
-        },
-        kinds: vec![Kind::Own],
-        steps: vec![source],
-        references: Vec::new(),
-        stateful: false,
-        traps: rng.bool(),
-    };
+    let mut this = empty(schema, number, source, Kind::Own, rng);
     if !stateless {
         for _ in 0..rng.usize(0..4) {
             this.add_lookup(schema, rng);
         }
-        let mut kinds = vec![Kind::Own, Kind::Several, Kind::Shared, Kind::Sorted];
+        let mut kinds = vec![Kind::Own, Kind::Several, Kind::Shared, Kind::Sorted, Kind::Versions];
         rng.shuffle(&mut kinds);
         kinds.truncate(rng.usize(1..=4));
         this.kinds = kinds;
@@ -128,7 +134,6 @@ fn draft(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transf
     this.spec.columns.extend(random_columns(rng));
     let target = |(place, kind): (usize, &Kind)| target(&format!("d{number}_{place}"), *kind, key);
     this.spec.targets = this.kinds.iter().enumerate().map(target).collect();
-    this.spec.validate().expect("a declaration that makes sense");
     this.stateful = !this.spec.stateful_reasons(Some(&table.key())).is_empty();
     if !this.stateful && table.leaves_out {
         // Without row state a value that was not sent is a dead letter.
@@ -137,7 +142,90 @@ fn draft(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transf
     this
 }
 
+fn empty(schema: &Schema, number: usize, source: usize, kind: Kind, rng: &mut Rng) -> Transform {
+    Transform {
+        spec: Spec {
+            name: format!("x{number}"),
+            version: "1".into(),
+            source: schema.tables[source].name(),
+            columns: Vec::new(),
+            lookups: Vec::new(),
+            targets: Vec::new(),
+            options: Options::new(),
+        },
+        kinds: vec![kind],
+        steps: vec![source],
+        references: Vec::new(),
+        stateful: false,
+        traps: rng.bool(),
+    }
+}
+
+/// What is deleted has its key, and no more.
+fn keeping_changes(schema: &Schema, number: usize, source: usize, rng: &mut Rng) -> Transform {
+    let mut this = empty(schema, number, source, Kind::Changes, rng);
+    let table = &schema.tables[source];
+    this.spec.columns = key_columns(table);
+    let key = this.spec.columns.len();
+    this.spec.columns.push(input("v", DataType::Int64, true));
+    if !table.leaves_out && rng.bool() {
+        this.spec.columns.push(input("big", DataType::Text, true));
+    }
+    this.spec.targets = vec![target(&format!("d{number}_0"), Kind::Changes, key)];
+    this
+}
+
+/// Lets some rows refer to versions of the rows that their foreign keys name.
+fn refer(schema: &Schema, all: &mut [Transform], rng: &mut Rng) {
+    let dimension_of = |all: &[Transform], own: usize, table: usize| {
+        let others = all.iter().enumerate().filter(|(number, one)| *number != own && one.steps[0] == table);
+        let versions = others.flat_map(|(_, one)| one.kinds.iter().zip(&one.spec.targets));
+        let versions = versions.filter(|(kind, _)| **kind == Kind::Versions);
+        versions.map(|(_, target)| target.table.clone()).next()
+    };
+    for number in 0..all.len() {
+        let references = &schema.tables[all[number].steps[0]].references;
+        let place = (0..references.len())
+            .find_map(|place| Some((place, dimension_of(all, number, references[place])?)));
+        let Some((place, dimension)) = place.filter(|_| rng.u8(0..10) < 7) else { continue };
+        if all[number].kinds == [Kind::Changes] {
+            continue;
+        }
+        // What is rejected would take back versions that others refer to.
+        let policies = if all[number].kinds.contains(&Kind::Versions) { 2 } else { 3 };
+        let missing =
+            [MissingPolicy::Nulls, MissingPolicy::Hold, MissingPolicy::Reject][rng.usize(0..policies)];
+        let is_composite = schema.tables[references[place]].composite;
+        all[number].add_reference(place, is_composite, dimension, missing);
+    }
+}
+
 impl Transform {
+    /// A target whose rows refer to a version of `dimension`.
+    fn add_reference(&mut self, place: usize, is_composite: bool, dimension: String, missing: MissingPolicy) {
+        let key =
+            self.spec.columns.iter().take_while(|column| ["id", "sub"].contains(&&*column.name)).count();
+        let mut own = target(&format!("{}_r", self.spec.targets[0].table), Kind::Refers, key);
+        let mut reference = vec![(format!("r{place}"), DataType::Int64)];
+        if is_composite {
+            reference.push((format!("r{place}_sub"), DataType::Text));
+        }
+        let named: Vec<String> = reference.iter().map(|(name, _)| name.clone()).collect();
+        for (name, data_type) in reference.into_iter().chain([("at".to_owned(), DataType::TimestampTz)]) {
+            let source = ColumnSource::Input(self.spec.columns.len());
+            self.spec.columns.push(input(&name, data_type.clone(), true));
+            own.columns.push(TargetColumn { nullable: true, ..star_column(&name, data_type, source) });
+        }
+        own.columns.push(TargetColumn {
+            nullable: missing == MissingPolicy::Nulls,
+            ..star_column("version", DataType::Uint64, ColumnSource::AsOf(0))
+        });
+        own.as_of = vec![AsOf { dimension, key: named, at: "at".into(), missing }];
+        self.spec.targets.push(own);
+        self.kinds.push(Kind::Refers);
+        self.stateful = true;
+    }
+
     fn add_lookup(&mut self, schema: &Schema, rng: &mut Rng) {
         let from = rng.usize(0..self.steps.len());
         let references = &schema.tables[self.steps[from]].references;
@@ -190,23 +278,15 @@ fn random_columns(rng: &mut Rng) -> Vec<InputColumn> {
 }
 
 fn target(table: &str, kind: Kind, key: usize) -> Target {
-    let column = |name: &str, data_type: DataType, source| TargetColumn {
-        name: name.into(),
-        data_type,
-        nullable: false,
-        source,
-        tracked: false,
-        options: Options::new(),
-    };
-    let n = || column("n", DataType::Int64, ColumnSource::Computed);
-    let mut columns = vec![column("id", DataType::Int64, ColumnSource::Input(0))];
+    let n = || star_column("n", DataType::Int64, ColumnSource::Computed);
+    let mut columns = vec![star_column("id", DataType::Int64, ColumnSource::Input(0))];
     if key > 1 {
-        columns.push(column("sub", DataType::Text, ColumnSource::Input(1)));
+        columns.push(star_column("sub", DataType::Text, ColumnSource::Input(1)));
     }
     match kind {
         Kind::Shared => columns = vec![n()],
         Kind::Several => columns.push(n()),
-        Kind::Own | Kind::Sorted => {}
+        Kind::Own | Kind::Sorted | Kind::Versions | Kind::Refers | Kind::Changes => {}
     }
     let key: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let mut options = Options::new();
@@ -214,8 +294,28 @@ fn target(table: &str, kind: Kind, key: usize) -> Target {
         columns.push(n());
         options.insert("order".into(), format!("n, {}", key.join(", ")));
     }
-    columns.push(column("digest", DataType::Text, ColumnSource::Computed));
-    Target { table: table.into(), kind: TargetKind::Latest, columns, key, as_of: Vec::new(), options }
+    let digest = star_column("digest", DataType::Text, ColumnSource::Computed);
+    columns.push(TargetColumn { tracked: kind == Kind::Versions, ..digest });
+    let kind = match kind {
+        Kind::Versions => {
+            columns.push(n());
+            TargetKind::Scd2
+        }
+        Kind::Changes => TargetKind::Append,
+        _ => TargetKind::Latest,
+    };
+    Target { table: table.into(), kind, columns, key, as_of: Vec::new(), options }
+}
+
+fn star_column(name: &str, data_type: DataType, source: ColumnSource) -> TargetColumn {
+    TargetColumn {
+        name: name.into(),
+        data_type,
+        nullable: false,
+        source,
+        tracked: false,
+        options: Options::new(),
+    }
 }
 
 /// What stands for a module.
@@ -263,6 +363,8 @@ impl Running for Native {
                     (ColumnSource::Input(from), _) => {
                         take(&input.columns[from], &indices, None).expect("in range")
                     }
+                    // The engine fills it.
+                    (ColumnSource::AsOf(_), _) => new_null_array(&Arrow::UInt64, origin.len()),
                     (_, "n") => Arc::new(Int64Array::from(ns.clone())),
                     _ => Arc::new(StringArray::from(computed.clone())),
                 }
@@ -278,12 +380,26 @@ impl Running for Native {
 pub(crate) fn texts(columns: &[ArrayRef], row: usize) -> Vec<String> {
     let options = FormatOptions::default().with_null(NULL);
     let text = |column: &ArrayRef| {
-        ArrayFormatter::try_new(column.as_ref(), &options)
+        ArrayFormatter::try_new(without_zone(column).as_ref(), &options)
             .expect("a type that can be shown")
             .value(row)
             .to_string()
     };
     columns.iter().map(text).collect()
+}
+
+/// All times are in UTC.
+fn without_zone(column: &ArrayRef) -> ArrayRef {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)),
+        None => Arc::clone(column),
+    }
+}
+
+/// A time in UTC as text.
+pub(crate) fn time_text(at_us: i64) -> String {
+    let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![at_us]));
+    texts(&[time], 0).remove(0)
 }
 
 /// How a null reads.

@@ -16,7 +16,7 @@ use dabi_core::resume::EpochRecord;
 use dabi_core::star::{DELETED, LSN, TS, TargetTable, VERSION};
 use dabi_core::version::{Term, Version};
 
-use dabi::warehouse::{Generations, OpenLetter};
+use dabi::warehouse::{Generations, LetterScope, OpenLetter};
 
 use crate::expected::View;
 use crate::transforms::texts;
@@ -139,20 +139,21 @@ impl Warehouse {
 pub(crate) struct Letters {
     /// The last word on each; `None`: it is no more.
     last: BTreeMap<Letter, (Version, Option<OpenLetter>)>,
-    /// By transform, the version below which they do not count.
-    floors: BTreeMap<String, Version>,
+    /// By transform, what counts, and which version says so.
+    scopes: BTreeMap<String, (Version, LetterScope)>,
 }
 
 /// What a dead letter is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Letter {
     transform: String,
+    generation: u32,
     id: String,
 }
 
 impl Letter {
-    pub(crate) fn of(transform: &str, id: String) -> Self {
-        Self { transform: transform.to_owned(), id }
+    pub(crate) fn of(transform: &str, generation: u32, id: &str) -> Self {
+        Self { transform: transform.to_owned(), generation, id: id.to_owned() }
     }
 }
 
@@ -168,30 +169,39 @@ impl Letters {
     }
 
     pub(crate) fn carry(&mut self, transforms: &[String], version: Version) {
-        for (letter, known) in &mut self.last {
-            let floor = self.floors.get(&letter.transform).copied().unwrap_or_default();
-            if transforms.contains(&letter.transform)
-                && (floor..version).contains(&known.0)
-                && known.1.is_some()
-            {
-                known.0 = version;
-            }
+        for transform in transforms {
+            let older: Vec<(Letter, Option<OpenLetter>)> = self
+                .counting(transform)
+                .filter(|(_, known, _)| *known < version)
+                .map(|(letter, _, open)| {
+                    let generation = LetterScope::FIRST.generation;
+                    (Letter { generation, ..letter.clone() }, Some(open.clone()))
+                })
+                .collect();
+            self.insert(&older, version);
         }
     }
 
-    pub(crate) fn raise_floor(&mut self, transforms: &[String], version: Version) {
+    pub(crate) fn scope(&mut self, transforms: &[String], scope: LetterScope, version: Version) {
         for transform in transforms {
-            let floor = self.floors.entry(transform.clone()).or_default();
-            *floor = version.max(*floor);
+            let known = self.scopes.entry(transform.clone()).or_insert((version, scope));
+            if known.0 <= version {
+                *known = (version, scope);
+            }
         }
     }
 
     /// Those of a transform whose source row is known.
     pub(crate) fn open(&self, transform: &str) -> Vec<OpenLetter> {
-        let floor = self.floors.get(transform).copied().unwrap_or_default();
-        let of = self.last.iter().filter(|(letter, _)| letter.transform == transform);
-        let counts = of.filter(|(_, (version, _))| *version >= floor);
-        counts.filter_map(|(_, (_, open))| open.clone()).filter(|open| !open.key.is_empty()).collect()
+        self.counting(transform).map(|(.., open)| open.clone()).filter(|open| !open.key.is_empty()).collect()
+    }
+
+    fn counting(&self, transform: &str) -> impl Iterator<Item = (&Letter, Version, &OpenLetter)> {
+        let scope = self.scopes.get(transform).map_or(LetterScope::FIRST, |(_, scope)| *scope);
+        let of = self.last.iter().filter(move |(letter, (version, _))| {
+            letter.transform == transform && letter.generation == scope.generation && *version >= scope.lowest
+        });
+        of.filter_map(|(letter, (version, open))| Some((letter, *version, open.as_ref()?)))
     }
 }
 

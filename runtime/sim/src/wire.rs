@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::database::{Act, Change, Key, Row};
 use crate::schema::{Schema, Table};
+use crate::transforms::time_text;
 
 /// Stands for a value that was stored out of line and did not change.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
@@ -98,6 +99,10 @@ fn image(table: &Table, key: &Key, row: Option<(&Row, bool)>) -> Value {
     fields.insert("v".into(), row.and_then(|(row, _)| row.v).into());
     let big = row.and_then(|(row, unsent)| if unsent { Some(UNAVAILABLE) } else { row.big.as_deref() });
     fields.insert("big".into(), big.into());
+    fields.insert(
+        "at".into(),
+        row.and_then(|(row, _)| row.at_us).map(|at_us| format!("{}Z", time_text(at_us))).into(),
+    );
     for place in 0..table.references.len() {
         let reference = row.and_then(|(row, _)| row.references[place].as_ref());
         fields.insert(format!("r{place}"), reference.map(|key| key.id).into());
@@ -126,6 +131,9 @@ fn envelope(table: &Table) -> Value {
     let mut row = key_fields(table);
     row.push(field("v", "int64", true));
     row.push(field("big", "string", true));
+    let mut at = field("at", "string", true);
+    at["name"] = "io.debezium.time.ZonedTimestamp".into();
+    row.push(at);
     for place in 0..table.references.len() {
         row.push(field(&format!("r{place}"), "int64", true));
         row.push(field(&format!("r{place}_sub"), "string", true));
