@@ -82,6 +82,11 @@ impl EventSource for Consumer {
         Ok(messages)
     }
 
+    /// No topic of the simulation gets more partitions.
+    fn has_turned(&mut self) -> bool {
+        false
+    }
+
     fn position(&self) -> &Position {
         &self.position
     }

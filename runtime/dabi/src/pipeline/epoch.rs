@@ -23,6 +23,9 @@ pub(super) struct SealedEpoch {
     pub(super) position: Position,
     /// When it closed.
     pub(super) closed_at: Instant,
+    /// Must the lake commit what came before it apart? A key may have moved from
+    /// one partition to another, and within a commit only partitions have an order.
+    pub(super) is_turn: bool,
     /// Its share of `limits.memory_bytes`, given back with the last reference.
     pub(super) _memory: OwnedSemaphorePermit,
 }

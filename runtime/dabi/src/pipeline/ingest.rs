@@ -80,6 +80,7 @@ impl Ingest {
         let mut decoders = Decoders::new(std::mem::take(&mut self.sink_starts), self.metrics.clone());
         let mut pacing = Pacing::new(&self.limits);
         let mut next = Epoch(1);
+        let mut is_turn = false;
         while !self.stop.is_cancelled() {
             self.mirror();
             let (rows, bytes) = (decoders.rows(), decoders.bytes());
@@ -99,6 +100,18 @@ impl Ingest {
                 self.count(&messages);
                 decoders.push(messages);
             }
+            if self.source.has_turned() {
+                // What comes from now on belongs to another epoch, however small this one is.
+                if decoders.has_records() {
+                    if !self.close(&mut decoders, next, is_turn).await {
+                        return Ok(());
+                    }
+                    pacing.closed(Instant::now());
+                    next = next.next();
+                }
+                is_turn = true;
+                continue;
+            }
             if !decoders.has_records() || !pacing.wait(Instant::now()).is_zero() && !full {
                 continue;
             }
@@ -109,18 +122,19 @@ impl Ingest {
                 }
                 continue;
             }
-            if !self.close(&mut decoders, next).await {
+            if !self.close(&mut decoders, next, is_turn).await {
                 return Ok(());
             }
             pacing.closed(Instant::now());
             next = next.next();
+            is_turn = false;
         }
-        self.close(&mut decoders, next).await;
+        self.close(&mut decoders, next, is_turn).await;
         Ok(())
     }
 
     /// Hands the open epoch to the lanes; false if they are gone (one failed).
-    async fn close(&mut self, decoders: &mut Decoders, number: Epoch) -> bool {
+    async fn close(&mut self, decoders: &mut Decoders, number: Epoch, is_turn: bool) -> bool {
         if !decoders.has_records() {
             return true;
         }
@@ -149,6 +163,7 @@ impl Ingest {
             decoded,
             position: self.position.clone(),
             closed_at: Instant::now(),
+            is_turn,
             _memory: memory,
         };
         let epoch = Arc::new(epoch);
@@ -157,7 +172,8 @@ impl Ingest {
             return false;
         }
         reach(Failpoint::EpochHalfHanded);
-        // Nobody else sends to the star, so there is room: see `capacity` above.
+        // Nobody else sends to the star, so there is room (see `capacity` above), or at
+        // a turn a moment's wait.
         self.lanes.star.send(epoch).await.is_ok()
     }
 

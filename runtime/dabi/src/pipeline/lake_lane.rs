@@ -76,6 +76,13 @@ impl LakeLane {
                 epoch = epochs.recv(), if has_epochs && takes_more => match epoch {
                     None => has_epochs = false,
                     Some(epoch) => {
+                        if epoch.is_turn {
+                            let committer = match under_way.take() {
+                                Some(commit) => commit.await?,
+                                None => idle.take().expect("no commit is under way"),
+                            };
+                            (encoder, under_way) = seal(encoder, committer, last, &metrics, &status).await?;
+                        }
                         last = epoch.number;
                         encoder = append(encoder, epoch, Arc::clone(&start), metrics.clone()).await?;
                     }

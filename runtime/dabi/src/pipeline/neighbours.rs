@@ -103,6 +103,10 @@ pub trait EventSource: Send {
     /// If what comes next is gone.
     async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Message>, SourceError>;
 
+    /// True once, where what `poll` gives next must stand behind all that came
+    /// before, whatever partition it is of.
+    fn has_turned(&mut self) -> bool;
+
     /// The next offset of each partition that `poll` will return.
     fn position(&self) -> &Position;
 

@@ -114,6 +114,10 @@ impl EventSource for Kafka {
         self.metrics.timed(Stage::Fetch, || self.source.poll(max_messages, max_wait))
     }
 
+    fn has_turned(&mut self) -> bool {
+        self.source.has_turned()
+    }
+
     fn position(&self) -> &Position {
         self.source.position()
     }

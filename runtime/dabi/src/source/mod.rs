@@ -11,6 +11,7 @@
 
 mod discovery;
 mod error;
+mod former_end;
 mod growth;
 mod message;
 mod native;

@@ -130,14 +130,28 @@ impl Consumer {
     /// Adds partitions to those that are read, each from its offset on.
     pub(super) fn assign_more(&self, partitions: &TopicPartitionList) -> Result<(), String> {
         // SAFETY: both are alive; librdkafka copies the list.
-        let error = unsafe { sys::rd_kafka_incremental_assign(self.client.native_ptr(), partitions.ptr()) };
-        let Some(error) = NonNull::new(error) else { return Ok(()) };
-        // SAFETY: a non-null error is ours to read and to destroy, once.
-        unsafe {
-            let reason = text(sys::rd_kafka_error_string(error.as_ptr()));
-            sys::rd_kafka_error_destroy(error.as_ptr());
-            Err(reason)
-        }
+        outcome(unsafe { sys::rd_kafka_incremental_assign(self.client.native_ptr(), partitions.ptr()) })
+    }
+
+    /// Takes partitions away from those that are read; none of their records comes
+    /// any more.
+    pub(super) fn assign_less(&self, partitions: &TopicPartitionList) -> Result<(), String> {
+        // SAFETY: both are alive; librdkafka copies the list.
+        outcome(unsafe { sys::rd_kafka_incremental_unassign(self.client.native_ptr(), partitions.ptr()) })
+    }
+
+    /// Puts in the place of each time (ms since 1970) in `times` the offset of the
+    /// first record of that time or later; the end where there is none.
+    pub(super) fn offsets_for_times(
+        &self,
+        times: &mut TopicPartitionList,
+        within: Duration,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let within_ms = c_int::try_from(within.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: both are alive, and nobody else has the list, which is written to.
+        let code =
+            unsafe { sys::rd_kafka_offsets_for_times(self.client.native_ptr(), times.ptr(), within_ms) };
+        if code.is_error() { Err(code.into()) } else { Ok(()) }
     }
 
     /// Sends group offsets; the answer comes as an event, to `Status`.
@@ -183,6 +197,17 @@ impl Consumer {
         let count = usize::try_from(count).unwrap_or(0);
         into.extend(messages.into_iter().take(count).filter_map(NonNull::new).map(RawMessage));
         count
+    }
+}
+
+/// What librdkafka says of an assignment; null is success.
+fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), String> {
+    let Some(error) = NonNull::new(error) else { return Ok(()) };
+    // SAFETY: a non-null error is ours to read and to destroy, once.
+    unsafe {
+        let reason = text(sys::rd_kafka_error_string(error.as_ptr()));
+        sys::rd_kafka_error_destroy(error.as_ptr());
+        Err(reason)
     }
 }
 

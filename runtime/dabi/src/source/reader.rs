@@ -1,12 +1,14 @@
 //! The source itself: partitions assigned, records handed out, positions kept.
 
-use std::collections::BTreeMap;
+mod take_up;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dabi_core::position::{Offset, Position, Topic, TopicPartition};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 
 use super::discovery::{Discovery, Topics, all_topics, near_names};
 use super::error::SourceError;
@@ -31,6 +33,7 @@ pub struct Source {
     // The thread of `discovery` goes first: it uses the consumer.
     discovery: Discovery,
     consumer: Arc<Consumer>,
+    config: ClientConfig,
     /// The next offset of each assigned partition that `poll` will return.
     position: Position,
     /// Where dabi stood at start: checked when a topic turns up later.
@@ -38,6 +41,11 @@ pub struct Source {
     /// How many partitions of each topic are assigned or wait.
     known: Topics,
     growth: Growth,
+    /// Partitions that wait for others of their topic, and are not read meanwhile.
+    stopped: BTreeSet<(Topic, i32)>,
+    /// Partitions of which the last poll dropped records, because they must wait.
+    dropped: BTreeSet<(Topic, i32)>,
+    turned: bool,
     /// Topics that the last look did not find any more, and since when.
     missing: BTreeMap<Topic, Instant>,
     origins: Vec<(usize, Arc<Origin>)>,
@@ -54,8 +62,8 @@ impl Source {
     /// If the settings are wrong, no broker answers, no topic matches, or the
     /// broker no longer has (or never had) a position.
     pub fn connect(settings: &KafkaSettings, start: &Position) -> Result<Self, SourceError> {
-        let consumer = Consumer::new(&settings.consumer_config()?).map_err(settings_error)?;
-        let consumer = Arc::new(consumer);
+        let config = settings.consumer_config()?;
+        let consumer = Arc::new(Consumer::new(&config).map_err(settings_error)?);
         let topics = wait_for_topics(&consumer, settings)?;
         for name in settings.topics.names().iter().filter(|name| !topics.contains_key(name.as_str())) {
             tracing::warn!(topic = name, "topic does not exist yet; dabi reads it as soon as it does");
@@ -69,10 +77,14 @@ impl Source {
         let mut source = Self {
             discovery,
             consumer,
+            config,
             position: Position::default(),
             start: start.clone(),
             known: Topics::new(),
             growth: Growth::default(),
+            stopped: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            turned: false,
             missing: BTreeMap::new(),
             origins: Vec::new(),
             batch: Vec::new(),
@@ -82,7 +94,7 @@ impl Source {
         for (topic, partitions) in topics {
             source.take_up_topic(&topic, partitions).map_err(|error| error.at_start(settings))?;
         }
-        source.assign_released()?;
+        source.let_go()?;
         Ok(source)
     }
 
@@ -91,7 +103,8 @@ impl Source {
     ///
     /// Records of a partition that was added to a topic come in a later call
     /// than those of the older partitions that must precede them: whoever
-    /// merges the results of several calls keeps their order.
+    /// merges the results of several calls keeps their order. See also
+    /// [`has_turned`](Self::has_turned).
     ///
     /// # Errors
     /// If the broker no longer has what comes next (see [`SourceError`]).
@@ -118,8 +131,15 @@ impl Source {
         if !messages.is_empty() {
             self.consumer.status().reached();
         }
-        self.assign_released()?;
+        self.let_go()?;
         Ok(messages)
+    }
+
+    /// True once after partitions of a topic have waited for each other: what the
+    /// next calls of `poll` give must stand behind all that came before, whatever
+    /// partition it is of.
+    pub fn has_turned(&mut self) -> bool {
+        std::mem::take(&mut self.turned)
     }
 
     fn hand_out(&mut self, batch: &mut Vec<RawMessage>) -> Result<Vec<Message>, SourceError> {
@@ -132,6 +152,9 @@ impl Source {
                 continue;
             }
             let (id, partition, offset) = (raw.topic_id(), raw.partition(), Offset(raw.offset()));
+            if self.must_wait(&raw) {
+                continue;
+            }
             let origin = match &mut run {
                 Some((origin, run_id, run_partition, last))
                     if *run_id == id && *run_partition == partition =>
@@ -141,7 +164,7 @@ impl Source {
                 }
                 _ => {
                     if let Some((origin, _, partition, last)) = run.take() {
-                        self.position.set(&origin.topic, partition, last.next());
+                        self.reached(&origin.topic, partition, last.next());
                     }
                     let origin = self.origin(&raw);
                     run = Some((Arc::clone(&origin), id, partition, offset));
@@ -151,14 +174,36 @@ impl Source {
             messages.push(Message::new(raw, origin));
         }
         if let Some((origin, _, partition, last)) = run {
-            self.position.set(&origin.topic, partition, last.next());
+            self.reached(&origin.topic, partition, last.next());
         }
         Ok(messages)
     }
 
+    /// Is a record behind where its partition has to stop for now? Then it is read
+    /// again later.
+    fn must_wait(&mut self, raw: &RawMessage) -> bool {
+        if self.growth.is_idle() {
+            return false;
+        }
+        let (topic, partition): (Topic, _) = (raw.topic_name().into(), raw.partition());
+        let limit = self.growth.limit(&topic, partition);
+        let Some(limit) = limit.filter(|limit| raw.offset() >= limit.0) else { return false };
+        // Everything before it has been handed out.
+        self.reached(&topic, partition, limit);
+        self.dropped.insert((topic, partition));
+        true
+    }
+
+    /// Everything below `position` was handed out, or holds no record.
+    fn reached(&mut self, topic: &Topic, partition: i32, position: Offset) {
+        if self.position.get(topic, partition).is_some_and(|have| have < position) {
+            self.position.set(topic, partition, position);
+        }
+    }
+
     fn origin(&mut self, raw: &RawMessage) -> Arc<Origin> {
         let id = raw.topic_id();
-        // An id stays with its topic: partitions are never unassigned.
+        // An id stays with its topic while any partition of it is read (see `unassign`).
         if let Some((_, origin)) = self.origins.iter().find(|(have, _)| *have == id) {
             return Arc::clone(origin);
         }
@@ -179,8 +224,9 @@ impl Source {
                 // The end may lie behind records that are never handed out:
                 // transaction markers, aborted records.
                 let (topic, partition) = (&partition.topic, partition.partition);
-                if self.position.get(topic, partition).is_some_and(|have| have < position) {
-                    self.position.set(topic, partition, position);
+                // Nor may it lie behind records that wait.
+                if self.growth.limit(topic, partition).is_none_or(|limit| position <= limit) {
+                    self.reached(topic, partition, position);
                 }
                 self.consumer.status().reached();
                 Ok(())
@@ -211,85 +257,27 @@ impl Source {
         }
     }
 
-    fn take_up_found(&mut self, found: Topics) -> Result<(), SourceError> {
-        self.missing.retain(|topic, _| !found.contains_key(topic));
-        for topic in self.known.keys().filter(|topic| !found.contains_key(*topic)) {
-            let since = self.missing.entry(Arc::clone(topic)).or_insert_with(Instant::now);
-            // A broker that restarts does not know its topics for a moment.
-            if since.elapsed() >= GONE_AFTER {
-                return Err(SourceError::TopicGone { topic: topic.to_string() });
-            }
-            self.consumer.status().doubt();
-        }
-        for (topic, partitions) in found {
-            if self.known.get(&topic).is_some_and(|known| *known >= partitions) {
-                continue;
-            }
-            match self.take_up_topic(&topic, partitions) {
-                Err(TakeUpError::NoAnswer(error)) => {
-                    tracing::warn!(%topic, %error, "new partitions found, but not their ends; trying again");
-                }
-                Err(TakeUpError::Halt(error)) => return Err(error),
-                Ok(()) => tracing::info!(%topic, partitions, "reads new partitions"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes up a topic, or the partitions that were added to one.
-    fn take_up_topic(&mut self, topic: &Topic, partitions: i32) -> Result<(), TakeUpError> {
-        let known = self.known.get(topic).copied().unwrap_or(0);
-        let (mut begin, mut added, mut ends) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let at_start = |partition| if known == 0 { self.start.get(topic, partition) } else { None };
-        let mut has_history = known > 0;
-        for partition in 0..partitions {
-            let (low, high) = self
-                .consumer
-                .client()
-                .fetch_watermarks(topic, partition, CONNECT_WITHIN)
-                .map_err(TakeUpError::NoAnswer)?;
-            let (low, high) = (Offset(low), Offset(high));
-            if partition < known {
-                ends.insert(partition, high);
-            } else if let Some(position) = at_start(partition) {
-                check_position(TopicPartition::new(Arc::clone(topic), partition), position, low, high)?;
-                has_history = true;
-                ends.insert(partition, high);
-                begin.push((Arc::clone(topic), partition, position));
-            } else {
-                added.push((partition, low));
-            }
-        }
-        if known == 0 {
-            self.check_no_partition_went(topic, partitions)?;
-        }
-        if has_history && !added.is_empty() {
-            self.growth.hold(topic, added, ends);
-        } else {
-            begin.extend(added.into_iter().map(|(partition, low)| (Arc::clone(topic), partition, low)));
-        }
-        self.known.insert(Arc::clone(topic), partitions);
-        self.assign(&begin).map_err(TakeUpError::Halt)
-    }
-
-    fn check_no_partition_went(&self, topic: &Topic, partitions: i32) -> Result<(), SourceError> {
-        let went = self.start.iter().find(|(have, partition, _)| *have == topic && *partition >= partitions);
-        match went {
-            Some((topic, partition, position)) => Err(SourceError::PositionBeyondEnd {
-                partition: TopicPartition::new(Arc::clone(topic), partition),
-                position,
-                high: Offset(0),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    fn assign_released(&mut self) -> Result<(), SourceError> {
+    /// Lets go on whoever waits no more, and stops who must wait from now on.
+    fn let_go(&mut self) -> Result<(), SourceError> {
         if self.growth.is_idle() {
             return Ok(());
         }
         let released = self.growth.release(&self.position);
-        self.assign(&released)
+        self.turned |= released.is_turn;
+        let stopped = self.growth.stopped(&self.position);
+        // Whose records were dropped must be read again from there, even if it may go on.
+        let dropped = std::mem::take(&mut self.dropped);
+        let stops: BTreeSet<_> =
+            stopped.union(&dropped).filter(|p| !self.stopped.contains(*p)).cloned().collect();
+        self.unassign(&stops)?;
+        let was_stopped = std::mem::replace(&mut self.stopped, stopped);
+        let freed = was_stopped.union(&stops).filter(|partition| !self.stopped.contains(*partition));
+        let freed = freed.map(|(topic, partition)| {
+            let position = self.position.get(topic, *partition).unwrap_or_default();
+            (Topic::clone(topic), *partition, position)
+        });
+        let begin: Vec<_> = freed.chain(released.new).collect();
+        self.assign(&begin)
     }
 
     fn assign(&mut self, partitions: &[(Topic, i32, Offset)]) -> Result<(), SourceError> {
@@ -303,6 +291,18 @@ impl Source {
             self.position.set(topic, *partition, *from);
         }
         self.consumer.assign_more(&list).map_err(|reason| SourceError::Client { what: "assign", reason })
+    }
+
+    fn unassign(&mut self, partitions: &BTreeSet<(Topic, i32)>) -> Result<(), SourceError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+            self.origins.retain(|(_, origin)| origin.topic != *topic);
+        }
+        self.consumer.assign_less(&list).map_err(|reason| SourceError::Client { what: "unassign", reason })
     }
 
     /// The next offset of each partition that `poll` will return: everything
@@ -372,48 +372,6 @@ impl Source {
             self.consumer.status().committed(Err(error));
         }
     }
-}
-
-/// Why a topic could not be taken up.
-enum TakeUpError {
-    /// The broker did not answer: later, perhaps.
-    NoAnswer(KafkaError),
-    /// It cannot be read on.
-    Halt(SourceError),
-}
-
-impl From<SourceError> for TakeUpError {
-    fn from(error: SourceError) -> Self {
-        Self::Halt(error)
-    }
-}
-
-impl TakeUpError {
-    fn at_start(self, settings: &KafkaSettings) -> SourceError {
-        match self {
-            Self::NoAnswer(error) => SourceError::Connect {
-                brokers: settings.brokers.clone(),
-                waited: CONNECT_WITHIN,
-                reason: format!("it lists the topics, but does not tell their ends: {error}"),
-            },
-            Self::Halt(error) => error,
-        }
-    }
-}
-
-fn check_position(
-    partition: TopicPartition,
-    position: Offset,
-    low: Offset,
-    high: Offset,
-) -> Result<(), SourceError> {
-    if position < low {
-        return Err(SourceError::PositionLost { partition, position, low });
-    }
-    if position > high {
-        return Err(SourceError::PositionBeyondEnd { partition, position, high });
-    }
-    Ok(())
 }
 
 fn wait_for_topics(consumer: &Consumer, settings: &KafkaSettings) -> Result<Topics, SourceError> {
