@@ -27,7 +27,7 @@
 //! rows of one source row, rows that several source rows give, versions (scd2) and
 //! references to them, and those that keep every change.
 //!
-//! Not there: reloads while running, several wire schemas of a table, snapshots and
+//! Not there: reloads while running, columns that come and go, snapshots and
 //! flattened envelopes, partitions that are added, `dabi.calendar`, dead letters
 //! that are tried again. `dabi`'s own tests have these, against real servers.
 //!

@@ -12,8 +12,10 @@ pub(crate) struct Schema {
     pub(crate) tables: Vec<Table>,
     /// Are log sequence numbers sent? Without, commit times order everything.
     pub(crate) has_lsn: bool,
-    /// Does each record carry its Connect schema?
-    pub(crate) has_schemas: bool,
+    /// Do records carry their Connect schema,
+    pub(crate) has_schemas_first: bool,
+    /// until with this transaction the converter's settings change?
+    pub(crate) converter_changes: i64,
 }
 
 /// A table `t<number>` with the columns `id`, `sub` (if composite), `v`, `big`,
@@ -42,7 +44,15 @@ impl Schema {
             partitions: rng.usize(1..=3),
         });
         let tables = tables.collect();
-        Self { tables, has_lsn: rng.u8(0..10) < 7, has_schemas: rng.bool() }
+        // Mostly never.
+        let converter_changes = [0, rng.i64(0..100), i64::MAX][rng.usize(0..3)];
+        let has_schemas_first = rng.bool();
+        Self { tables, has_lsn: rng.u8(0..10) < 7, converter_changes, has_schemas_first }
+    }
+
+    /// Does a record of this transaction carry its Connect schema?
+    pub(crate) fn has_schemas(&self, tx: i64) -> bool {
+        (tx < self.converter_changes) == self.has_schemas_first
     }
 }
 

@@ -52,6 +52,7 @@ fn event(schema: &Schema, table: &Table, change: &Change) -> Message {
         Act::Delete(key) | Act::Leave { key, .. } => ("d", image(table, key, None), Value::Null),
         Act::Truncate => ("t", Value::Null, Value::Null),
     };
+    let has_schemas = schema.has_schemas(change.tx);
     let mut source = json!({
         "connector": "postgresql", "name": "cdc", "snapshot": "false", "db": "shop", "schema": "shop",
         "table": table.name().table(), "ts_us": change.ts_us, "ts_ms": change.ts_us / 1000, "txId": change.tx,
@@ -61,11 +62,10 @@ fn event(schema: &Schema, table: &Table, change: &Change) -> Message {
     }
     let payload =
         json!({"before": before, "after": after, "source": source, "op": op, "ts_ms": change.ts_us / 1000});
-    let value =
-        if schema.has_schemas { json!({"schema": envelope(table), "payload": payload}) } else { payload };
+    let value = if has_schemas { json!({"schema": envelope(table), "payload": payload}) } else { payload };
     let key_json = |key: &Key| {
         let payload = image_of_key(table, key);
-        if schema.has_schemas {
+        if has_schemas {
             json!({"schema": struct_of("Key", &key_fields(table)), "payload": payload})
         } else {
             payload
