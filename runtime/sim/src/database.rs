@@ -206,8 +206,8 @@ impl Database {
 
     fn random_row(&self, table: usize, rng: &mut Rng) -> Row {
         let references = &self.schema.tables[table].references;
-        // Few are refused: where versions are kept, one that was refused is for good.
-        let v = if rng.u8(0..40) == 0 { POISON } else { rng.i64(-1..POISON) };
+        let is_refused = rng.u8(0..self.schema.refused_one_in) == 0;
+        let v = if is_refused { POISON } else { rng.i64(-1..POISON) };
         Row {
             v: (rng.u8(0..10) > 0).then_some(v),
             at_us: (rng.u8(0..10) > 0).then(|| FIRST_TS_US + rng.i64(-2..40) * TICK_US),

@@ -12,6 +12,8 @@ pub(crate) struct Schema {
     pub(crate) tables: Vec<Table>,
     /// Are log sequence numbers sent? Without, commit times order everything.
     pub(crate) has_lsn: bool,
+    /// One row in so many holds what every transform refuses.
+    pub(crate) refused_one_in: u8,
     /// Do records carry their Connect schema,
     pub(crate) has_schemas_first: bool,
     /// until with this transaction the converter's settings change?
@@ -47,7 +49,9 @@ impl Schema {
         // Mostly never.
         let converter_changes = [0, rng.i64(0..100), i64::MAX][rng.usize(0..3)];
         let has_schemas_first = rng.bool();
-        Self { tables, has_lsn: rng.u8(0..10) < 7, converter_changes, has_schemas_first }
+        // Where versions are kept, a row that was refused is for good.
+        let refused_one_in = [6, 40][rng.usize(0..2)];
+        Self { tables, has_lsn: rng.u8(0..10) < 7, refused_one_in, converter_changes, has_schemas_first }
     }
 
     /// Does a record of this transaction carry its Connect schema?
