@@ -90,6 +90,15 @@ impl StarWarehouse for Star {
         self.ask(&format!("list {view}"), stop, move |world| world.warehouse.generations(&name)).await
     }
 
+    async fn highest_version(
+        &self,
+        table: &TargetTable,
+        stop: &CancellationToken,
+    ) -> Result<Version, WarehouseError> {
+        let (name, what) = (table.physical_name(), format!("look at versions of {}", table.physical_name()));
+        self.ask_table(&what, stop, move |world| world.warehouse.highest_version(&name)).await
+    }
+
     async fn drop_generation(&self, table: &str, stop: &CancellationToken) -> Result<(), WarehouseError> {
         let name = table.to_owned();
         self.change(&format!("drop {table}"), stop, move |world| world.warehouse.drop_table(&name)).await

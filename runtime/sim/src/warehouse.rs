@@ -126,6 +126,11 @@ impl Warehouse {
         Ok(())
     }
 
+    pub(crate) fn highest_version(&self, physical: &str) -> Result<Version, UnknownTable> {
+        let table = self.tables.get(physical).ok_or_else(|| UnknownTable(physical.to_owned()))?;
+        Ok(table.rows.values().map(|stored| stored.version).max().unwrap_or_default())
+    }
+
     /// What a reader of `view` sees.
     pub(crate) fn view(&self, view: &str) -> View {
         let shown = self.views.get(view).and_then(|physical| self.tables.get(physical));

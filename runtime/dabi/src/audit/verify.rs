@@ -298,7 +298,7 @@ impl Verify {
         while let Some(stored) = rows.try_next().await? {
             comparison.find(&stored).map_err(failed)?;
         }
-        Ok((comparison, self.warehouse.highest_version(&table).await?))
+        Ok((comparison, self.warehouse.highest_version(&table, &CancellationToken::new()).await?))
     }
 
     /// The keys of which rows are kept for showing.

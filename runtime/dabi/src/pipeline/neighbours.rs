@@ -157,6 +157,16 @@ pub trait StarWarehouse: Send + Sync {
     /// If it refuses.
     async fn generations(&self, view: &str, stop: &CancellationToken) -> Result<Generations, WarehouseError>;
 
+    /// The highest version of any row of `table`, tombstones included.
+    ///
+    /// # Errors
+    /// If it refuses.
+    async fn highest_version(
+        &self,
+        table: &TargetTable,
+        stop: &CancellationToken,
+    ) -> Result<Version, WarehouseError>;
+
     /// Drops the table of a generation.
     ///
     /// # Errors

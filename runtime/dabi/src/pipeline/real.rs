@@ -166,6 +166,14 @@ impl StarWarehouse for ClickHouse {
         self.warehouse.generations(view, stop).await
     }
 
+    async fn highest_version(
+        &self,
+        table: &TargetTable,
+        stop: &CancellationToken,
+    ) -> Result<Version, WarehouseError> {
+        self.warehouse.highest_version(table, stop).await
+    }
+
     async fn drop_generation(&self, table: &str, stop: &CancellationToken) -> Result<(), WarehouseError> {
         self.warehouse.drop_generation(table, stop).await
     }

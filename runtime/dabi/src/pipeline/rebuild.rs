@@ -89,8 +89,7 @@ impl BringUp<'_> {
         for view in views {
             generations.merge(self.warehouse.generations(view, self.stop).await?);
         }
-        let shown = generations.shown.unwrap_or(FIRST_GENERATION);
-        let (stateful, reason) = self.open(&loaded, shown, record).await?;
+        let (stateful, reason) = self.open(&loaded, &generations, record).await?;
         evaluator.stateful = Some(stateful);
         match reason {
             None => self.go_on(evaluator).await,
@@ -109,9 +108,10 @@ impl BringUp<'_> {
     async fn open(
         &self,
         loaded: &[Loaded],
-        generation: u32,
+        generations: &Generations,
         record: Option<&EpochRecord>,
     ) -> Result<(Stateful, Option<String>), PipelineError> {
+        let generation = generations.shown.unwrap_or(FIRST_GENERATION);
         let members: Vec<Member> = members(loaded, generation);
         let (mut state, opened) =
             self.neighbours.state(self.identity()).await.map_err(StatefulError::State)?;
@@ -145,6 +145,12 @@ impl BringUp<'_> {
                 None
             }
         };
+        if reason.is_none()
+            && let Some(committed) = state.committed()
+            && self.is_ahead(&members, generations, Version::new(committed.term, committed.epoch)).await?
+        {
+            reason = Some("it is older than what its tables hold".to_owned());
+        }
         if let Some(reason) = &reason
             && state.committed().is_some()
         {
@@ -157,6 +163,24 @@ impl BringUp<'_> {
             None => fresh_engine(&members, self.engine_settings(), state.as_ref())?,
         };
         Ok((Stateful::new(engine, state, members, self.metrics.clone()), reason))
+    }
+
+    /// Do the tables of `members` hold rows of a later epoch than `committed`? Then
+    /// the store is a copy from before: it was sent what the store does not know of,
+    /// which need not have been recorded yet.
+    async fn is_ahead(
+        &self,
+        members: &[Member],
+        generations: &Generations,
+        committed: Version,
+    ) -> Result<bool, PipelineError> {
+        let tables = members.iter().flat_map(|member| &member.tables);
+        for table in tables.filter(|table| generations.tables.contains(&table.physical_name())) {
+            if self.warehouse.highest_version(table, self.stop).await? > committed {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn engine_settings(&self) -> EngineSettings {

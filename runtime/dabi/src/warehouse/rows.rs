@@ -65,11 +65,15 @@ impl Warehouse {
     /// The highest version of any row of `table`, tombstones included.
     ///
     /// # Errors
-    /// If ClickHouse refuses.
-    pub async fn highest_version(&self, table: &TargetTable) -> Result<Version, WarehouseError> {
+    /// If ClickHouse refuses, or `stop` comes first.
+    pub async fn highest_version(
+        &self,
+        table: &TargetTable,
+        stop: &CancellationToken,
+    ) -> Result<Version, WarehouseError> {
         let sql = format!("SELECT max({VERSION}) AS version FROM {}", table.qualified(&self.database));
         let doing = format!("read {}", table.physical_name());
-        let rows: Vec<VersionRow> = self.rows(&sql, &doing, &CancellationToken::new()).await?;
+        let rows: Vec<VersionRow> = self.rows(&sql, &doing, stop).await?;
         Ok(Version(rows.first().map_or(0, |row| row.version)))
     }
 
