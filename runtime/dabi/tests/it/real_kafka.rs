@@ -242,7 +242,10 @@ fn an_outage_loses_and_doubles_nothing() {
     poll(&mut source, Duration::from_secs(2));
     kafka.server.kill();
     poll(&mut source, Duration::from_secs(4));
-    assert!(!source.is_reachable(), "the outage is noticed");
+    wait_until("the outage is noticed", WAIT, || {
+        poll(&mut source, Duration::from_millis(100));
+        !source.is_reachable()
+    });
     kafka.server.restart();
     let sent = i64::from(load.join().expect("all delivered"));
     wait_until("all is read", WAIT, || poll(&mut source, Duration::from_millis(100)) >= sent);

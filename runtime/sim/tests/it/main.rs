@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Seconds for seeds, without `SIM_SECONDS`.
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 60;
 /// So many must be done in any time, or the simulation has become too slow to be of use.
 const SEEDS_MIN: u64 = 20;
 
