@@ -29,8 +29,7 @@ impl Star {
         stop: &CancellationToken,
         request: impl Fn(&mut World) -> T + Clone + Send + 'static,
     ) -> Result<T, WarehouseError> {
-        let asked = self.0.ask(what, Lateness::Possible, stop, request).await;
-        asked.map_err(|_| WarehouseError::Stopped(what.to_owned()))
+        self.ask_within(Lateness::Possible, what, stop, request).await
     }
 
     /// As [`Star::ask`], for what makes, shows and takes away tables: `rebuild`, in
@@ -41,7 +40,17 @@ impl Star {
         stop: &CancellationToken,
         request: impl Fn(&mut World) -> T + Clone + Send + 'static,
     ) -> Result<T, WarehouseError> {
-        let asked = self.0.ask(what, Lateness::Never, stop, request).await;
+        self.ask_within(Lateness::Never, what, stop, request).await
+    }
+
+    async fn ask_within<T: Send + 'static>(
+        &self,
+        lateness: Lateness,
+        what: &str,
+        stop: &CancellationToken,
+        request: impl Fn(&mut World) -> T + Clone + Send + 'static,
+    ) -> Result<T, WarehouseError> {
+        let asked = self.0.ask(what, lateness, stop, request).await;
         asked.map_err(|_| WarehouseError::Stopped(what.to_owned()))
     }
 

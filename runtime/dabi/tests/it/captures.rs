@@ -156,6 +156,32 @@ fn succeed(dabi: &Dabi, arguments: &[&str]) {
     assert!(status.success(), "dabi {arguments:?}: {status}\n{}", process.log());
 }
 
+/// Plays `variant` and judges what the `guests` make of it: from the events, and,
+/// without row state, from the lake alone.
+fn judge_with_and_without_state(
+    variant: &str,
+    brokers: &str,
+    clickhouse: &ClickHouse,
+    guests: &[&str],
+    judge: impl Fn(&Dabi),
+) {
+    let dabi = pipeline(variant, brokers, clickhouse, guests);
+    succeed(&dabi, &["capture", "play", capture(variant).as_str(), "--brokers", brokers]);
+    let run = || {
+        succeed(&dabi, &["run", "--until-caught-up"]);
+        judge(&dabi);
+        expect_no_letters(variant, clickhouse);
+    };
+    run();
+    std::fs::remove_dir_all(dabi.home().join(".dabi/state")).expect("remove the state");
+    run();
+}
+
+fn expect_no_letters(variant: &str, clickhouse: &ClickHouse) {
+    let dead = clickhouse.query(&format!("SELECT transform, message FROM {variant}._dead_letters"));
+    assert_eq!(dead, "", "{variant}: dead letters");
+}
+
 fn judge(variant: &str, dabi: &Dabi, clickhouse: &ClickHouse) {
     let mut failures = String::new();
     for (source, view, holds) in TRANSFORMS {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dabi_fixtures::{Captured, records, table};
 use serde_json::Value;
 
-use super::{capture, judge_star, pipeline, succeed};
+use super::{capture, expect_no_letters, judge_star, pipeline, succeed};
 use crate::support::clickhouse::ClickHouse;
 use crate::support::guests;
 use crate::support::kafka::Kafka;
@@ -70,8 +70,7 @@ fn judge(variant: &str, clickhouse: &ClickHouse) {
     // The current rows of the same table stand beside them.
     let differences = judge_star(variant, &table("orders"), "f_orders", clickhouse);
     assert!(differences.is_empty(), "{differences}");
-    let dead = clickhouse.query(&format!("SELECT transform, message FROM {variant}._dead_letters"));
-    assert_eq!(dead, "", "{variant}: dead letters");
+    expect_no_letters(variant, clickhouse);
 }
 
 /// The changes of the orders, in the order in which they were sent.
